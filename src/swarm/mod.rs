@@ -1,0 +1,3 @@
+//! (stub)
+mod time;
+pub use time::Time;
