@@ -41,8 +41,7 @@ pub fn at(path: &Path) -> io::Result<Option<MountEntry>> {
     Ok(table
         .split(|&byte| byte == b'\n')
         .filter_map(parse)
-        .filter(|mount| mount.path == path)
-        .next_back())
+        .rfind(|mount| mount.path == path))
 }
 
 fn parse(line: &[u8]) -> Option<MountEntry> {
