@@ -63,6 +63,7 @@ fn every_way_of_reading_gives_the_right_bytes() {
         let content = mount.fake.add(sha256(byte), data.clone(), proven);
         *content.read.lock().unwrap() = answer;
         *content.lookup.lock().unwrap() = answer;
+        content.forgotten.store(true, Ordering::SeqCst);
         let path = mount.path(&sha256(byte));
         assert!(fs::read(&path).unwrap() == data, "{byte}");
 
@@ -375,15 +376,17 @@ fn failures_become_error_numbers() {
         assert_eq!(errno(fs::read(&path)), Some(read), "{failure:?}");
         // Another suffix: a name that the kernel has not seen yet.
         *content.lookup.lock().unwrap() = Answer::Fails(failure);
+        content.forgotten.store(true, Ordering::SeqCst);
         let other = mount.folder.join(format!("{id}.{failure:?}"));
         assert_eq!(errno(fs::metadata(other)), Some(lookup), "{failure:?}");
-        *content.lookup.lock().unwrap() = Answer::AtOnce;
+        content.forgotten.store(false, Ordering::SeqCst);
     }
     for lost in [Answer::Dropped, Answer::Short] {
         *content.read.lock().unwrap() = lost;
         assert_eq!(errno(fs::read(&path)), Some(libc::EIO), "{lost:?}");
     }
     *content.lookup.lock().unwrap() = Answer::Dropped;
+    content.forgotten.store(true, Ordering::SeqCst);
     let dropped = fs::metadata(mount.folder.join(format!("{id}.dropped")));
     assert_eq!(errno(dropped), Some(libc::EIO));
 }
