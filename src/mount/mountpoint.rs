@@ -149,18 +149,10 @@ pub fn check_fuse(root: bool) -> Result<(), MountError> {
         }
         Err(error) => return Err(MountError::DeviceDenied(error)),
     }
-    if !root && !has_helper() {
+    if !root && unmount::helper().is_none() {
         return Err(MountError::NoHelper);
     }
     Ok(())
-}
-
-fn has_helper() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/bin".into(), "/sbin".into()])
-        .any(|folder| folder.join(HELPER).is_file())
-        || std::env::var_os("FUSERMOUNT_PATH").is_some()
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ struct State {
     contents: Mutex<HashMap<ContentId, Arc<Content>>>,
     lookups: AtomicUsize,
     waiting: AtomicUsize,
+    largest: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
 }
 
@@ -83,6 +84,11 @@ impl Fake {
     /// How many operations wait.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    /// The largest read that came here, in bytes.
+    pub fn largest_read(&self) -> usize {
+        self.0.largest.load(Ordering::SeqCst)
     }
 
     /// With which failures operations have been cancelled.
@@ -243,6 +249,8 @@ impl Reading for FakeReader {
 
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         let content = Arc::clone(&self.content);
+        let largest = &self.fake.0.largest;
+        largest.fetch_max(length as usize, Ordering::SeqCst);
         let answer = *content.read.lock().unwrap();
         self.fake.answer(answer, move |result| match result {
             Ok(()) => {
@@ -298,6 +306,10 @@ impl Mount {
                 | MountError::NoHelper
                 | MountError::Refused { .. }),
             ) if !can_mount() => {
+                eprintln!("skipped: {error}");
+                return None;
+            }
+            Err(error @ MountError::OthersNotAllowed) => {
                 eprintln!("skipped: {error}");
                 return None;
             }
