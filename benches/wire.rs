@@ -34,7 +34,7 @@ fn answer(length: usize) -> Vec<u8> {
     datagram
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn decode(bencher: Bencher, length: usize) {
     let datagram = answer(length);
     let mut out = Vec::new();
@@ -50,7 +50,7 @@ fn decode(bencher: Bencher, length: usize) {
     });
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn decode_without_base64(bencher: Bencher, length: usize) {
     let datagram = answer(length);
     bencher
@@ -58,7 +58,7 @@ fn decode_without_base64(bencher: Bencher, length: usize) {
         .bench_local(|| wire::decode(black_box(&datagram)).unwrap().messages.len());
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn decode_naive(bencher: Bencher, length: usize) {
     let datagram = answer(length);
     bencher.counter(BytesCount::new(length)).bench_local(|| {
@@ -70,7 +70,7 @@ fn decode_naive(bencher: Bencher, length: usize) {
     });
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn base64_vectorised(bencher: Bencher, length: usize) {
     let text = base64::engine::general_purpose::STANDARD.encode(data(length));
     let mut out = Vec::new();
@@ -80,7 +80,7 @@ fn base64_vectorised(bencher: Bencher, length: usize) {
     });
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn base64_scalar(bencher: Bencher, length: usize) {
     let engine = base64::engine::general_purpose::STANDARD;
     let text = engine.encode(data(length));
@@ -91,7 +91,7 @@ fn base64_scalar(bencher: Bencher, length: usize) {
     });
 }
 
-#[divan::bench(args = LENGTHS)]
+#[divan::bench(args = LENGTHS, sample_size = 50)]
 fn encode(bencher: Bencher, length: usize) {
     let data = data(length);
     let id = ContentId::sha256([0xbe; 32]);
