@@ -1,5 +1,7 @@
 //! The shell around the swarm and the store (stub of the public face; being built).
 
+pub mod seeding;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
