@@ -52,8 +52,9 @@ impl ConfigFile {
             Ok(text) => Self::parse(&text)
                 .with_context(|| format!("cannot use the configuration {}", path.display())),
             Err(e) if named.is_none() && e.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(e) => Err(e)
-                .with_context(|| format!("cannot read the configuration {}", path.display())),
+            Err(e) => {
+                Err(e).with_context(|| format!("cannot read the configuration {}", path.display()))
+            }
         }
     }
 
@@ -142,7 +143,10 @@ mod tests {
     fn a_wrong_key_is_told_with_its_line() {
         let error = ConfigFile::parse("no-lan = true\nlookup-timeuot = 5\n").unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("line 2: unknown field `lookup-timeuot`"), "{text}");
+        assert!(
+            text.starts_with("line 2: unknown field `lookup-timeuot`"),
+            "{text}"
+        );
         assert!(!text.contains('\n'));
     }
 

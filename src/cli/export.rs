@@ -71,7 +71,10 @@ impl Export {
     pub fn keep(mut self, length: u64) -> Result<()> {
         let written = self.file.metadata().with_context(|| self.cannot())?.len();
         if written != length {
-            bail!("{}: {written} of {length} bytes were written", self.cannot());
+            bail!(
+                "{}: {written} of {length} bytes were written",
+                self.cannot()
+            );
         }
         self.file.sync_all().with_context(|| self.cannot())?;
         if self.force {

@@ -138,35 +138,52 @@ fn visible() -> Command {
 /// One page for all commands: they share most of their options and files, and a reader who does
 /// not yet know which command it is finds it.
 fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
-    let mut command = visible();
-    command.build();
+    let command = visible().subcommand_value_name("COMMAND");
     let commands: Vec<Command> = command.get_subcommands().cloned().collect();
     let page = Man::new(command).manual("User Commands");
     page.render_title(out)?;
-    page.render_name_section(out)?;
-    page.render_synopsis_section(out)?;
-    page.render_description_section(out)?;
-    page.render_options_section(out)?;
+    for section in [
+        Man::render_name_section,
+        Man::render_synopsis_section,
+        Man::render_description_section,
+        Man::render_options_section,
+    ] {
+        write_section(out, &page, section)?;
+    }
     for command in commands {
-        if command.get_name() == "help" {
-            continue;
-        }
-        let name = command.get_name().to_uppercase();
-        writeln!(out, ".SH \"{name}\"")?;
+        let name = command.get_name().to_owned();
+        writeln!(out, ".SH \"{}\"", name.to_uppercase())?;
+        // Apart from its parent it shows its own options only; the global ones stand above.
+        let command = command
+            .bin_name(format!("cjp2pfs {name}"))
+            .disable_help_flag(true);
         let page = Man::new(command);
-        for section in [
-            Man::render_synopsis_section,
-            Man::render_description_section,
-            Man::render_options_section,
-        ] {
-            let mut text = Vec::new();
-            section(&page, &mut text)?;
-            // The sections of a command stand below it.
-            out.extend(String::from_utf8_lossy(&text).replace(".SH ", ".SS ").bytes());
-        }
+        let mut text = Vec::new();
+        write_section(&mut text, &page, Man::render_synopsis_section)?;
+        write_section(&mut text, &page, Man::render_description_section)?;
+        write_section(&mut text, &page, Man::render_options_section)?;
+        let text = String::from_utf8_lossy(&text).replace(".SH ", ".SS ");
+        out.extend_from_slice(text.as_bytes());
     }
     for section in [EXIT_STATUS, ENVIRONMENT, FILES, EXAMPLES] {
         out.extend_from_slice(section.as_bytes());
+    }
+    Ok(())
+}
+
+/// Writes a section without the preamble that each comes with; the title has brought it.
+fn write_section(
+    out: &mut Vec<u8>,
+    page: &Man,
+    section: fn(&Man, &mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    section(page, &mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    for line in text.lines() {
+        if !line.starts_with(".ie ") && !line.starts_with(".el ") {
+            writeln!(out, "{}", line.trim_end())?;
+        }
     }
     Ok(())
 }

@@ -73,7 +73,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["a".into(), "10".into()], vec!["bcd".into(), "5".into()]];
+        let rows = [
+            vec!["a".into(), "10".into()],
+            vec!["bcd".into(), "5".into()],
+        ];
         let mut out = Vec::new();
         table(&mut out, &rows, true).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "a    10\nbcd   5\n");

@@ -48,21 +48,18 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     .context("cannot listen for signals")?;
 
     let node = node_run::start(node_config, notice)?;
-    // Absolute before the working folder is left. Not `canonicalize`: on what a dead daemon left
-    // behind that fails, and the mount room wants to heal it.
-    let mountpoint = std::path::absolute(&args.mountpoint).context("cannot find the mountpoint")?;
     let store = node.store().dir().to_owned();
     let source = NodeSource::new(node.clone(), store);
     let options = Options {
         allow_other: args.allow_other,
         ..Options::default()
     };
-    let mounted = Arc::new(Mounted::start(source, &mountpoint, options)?);
+    let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
     let asked = end.clone();
     let server = Server::start(Daemon {
         node: node.clone(),
         command: "mount",
-        mountpoint: Some(std::fs::canonicalize(&mountpoint).unwrap_or(mountpoint)),
+        mountpoint: Some(mounted.path().to_owned()),
         on_stop: Box::new(move || {
             let _ = asked.send(Ending::Asked);
         }),

@@ -86,7 +86,13 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    let mut rows = vec![header(&["FETCHING", "LENGTH", "HERE", "IN FLIGHT", "SOURCES"])];
+    let mut rows = vec![header(&[
+        "FETCHING",
+        "LENGTH",
+        "HERE",
+        "IN FLIGHT",
+        "SOURCES",
+    ])];
     for fetch in &node.fetching {
         rows.push(vec![
             fetch.id.clone(),
@@ -119,7 +125,9 @@ fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {
                 .map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
             human::bytes(peer.bytes_received),
             human::bytes(peer.bytes_sent),
-            heard.map_or("never".to_owned(), |t| format!("{} ago", human::duration(t))),
+            heard.map_or("never".to_owned(), |t| {
+                format!("{} ago", human::duration(t))
+            }),
         ]);
     }
     human::table(out, &rows, true)

@@ -174,7 +174,10 @@ impl Observer for Shown {
                 let cause = super::exit_codes::one_line(&error);
                 (2, Some(format!("cannot read {path}: {cause}")))
             }
-            Skip::Changing => (2, Some(format!("{path} is being changed, so it is left out"))),
+            Skip::Changing => (
+                2,
+                Some(format!("{path} is being changed, so it is left out")),
+            ),
             Skip::TooDeep => (2, Some(format!("{path} lies too deep, so it is left out"))),
         };
         if let Some(count) = self.skipped.get(kind) {

@@ -36,7 +36,10 @@ pub fn run(args: &UmountArgs, config: Option<&Path>) -> Result<Outcome> {
         if Instant::now() > until {
             // Whatever holds the daemon up, the folder can be freed.
             let _ = unmount_path(&mountpoint);
-            bail!("the daemon (process {daemon}) has not ended within {} s", LIMIT.as_secs());
+            bail!(
+                "the daemon (process {daemon}) has not ended within {} s",
+                LIMIT.as_secs()
+            );
         }
         thread::sleep(Duration::from_millis(10));
     }
@@ -58,7 +61,9 @@ fn is_alive(pid: u32) -> bool {
         return false;
     };
     // The state follows the name, which stands in parentheses and may hold any character (proc(5)).
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
     !matches!(state, Some('Z' | 'X') | None)
 }
 

@@ -76,7 +76,8 @@ impl FromStr for PeerName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const WRONG: &str = "a peer is an address and a port, as in 192.0.2.1:24254 or [2001:db8::1]:24254";
+        const WRONG: &str =
+            "a peer is an address and a port, as in 192.0.2.1:24254 or [2001:db8::1]:24254";
         if text.parse::<SocketAddr>().is_ok_and(|a| a.port() != 0) {
             return Ok(Self(text.to_owned()));
         }
@@ -130,7 +131,16 @@ mod tests {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in [
-            "", "MiB", "-1", "1.5G", "1X", "1ib", "1kk", "1 MiB x", "99999999999T", "\u{661}",
+            "",
+            "MiB",
+            "-1",
+            "1.5G",
+            "1X",
+            "1ib",
+            "1kk",
+            "1 MiB x",
+            "99999999999T",
+            "\u{661}",
         ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
@@ -149,18 +159,42 @@ mod tests {
             let read = parse_duration(text).map(|d| d.as_millis());
             assert_eq!(read, Ok(milliseconds), "{text}");
         }
-        for text in ["", "s", "0", "-1", "1d", "1e9", "inf", "nan", "1..2", "9999999999h"] {
+        for text in [
+            "",
+            "s",
+            "0",
+            "-1",
+            "1d",
+            "1e9",
+            "inf",
+            "nan",
+            "1..2",
+            "9999999999h",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn peers() {
-        for text in ["127.0.0.1:24254", "[::1]:1", "peer.example:24254", "localhost:1"] {
+        for text in [
+            "127.0.0.1:24254",
+            "[::1]:1",
+            "peer.example:24254",
+            "localhost:1",
+        ] {
             assert!(text.parse::<PeerName>().is_ok(), "{text}");
         }
         for text in [
-            "", "127.0.0.1", "127.0.0.1:0", "::1:24254", "peer:", ":1", "a b:1", "1.2.3:1", "peer:65536",
+            "",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "::1:24254",
+            "peer:",
+            ":1",
+            "a b:1",
+            "1.2.3:1",
+            "peer:65536",
         ] {
             assert!(text.parse::<PeerName>().is_err(), "{text}");
         }

@@ -205,8 +205,11 @@ impl Client {
         limit: Duration,
         asking: impl Future<Output = Result<T, ClientError>>,
     ) -> Result<T, ClientError> {
-        self.runtime
-            .block_on(async { timeout(limit, asking).await.unwrap_or(Err(ClientError::Silent)) })
+        self.runtime.block_on(async {
+            timeout(limit, asking)
+                .await
+                .unwrap_or(Err(ClientError::Silent))
+        })
     }
 
     /// Sends a request; returns the answer once its head is there, if it is not a refusal.

@@ -231,10 +231,7 @@ async fn read(reader: &Arc<Reader>, offset: u64) -> Result<Bytes, Failure> {
     Waiting { result, pending }.end().await
 }
 
-fn admit(
-    shared: &Shared,
-    id: &str,
-) -> Result<(ContentId, OwnedSemaphorePermit), Response> {
+fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit), Response> {
     let id = id
         .parse()
         .map_err(|e| refusal(StatusCode::BAD_REQUEST, &format!("{e}")))?;

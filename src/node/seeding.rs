@@ -331,7 +331,11 @@ fn attempt(
     store
         .add_seeded(path, before, &digests)
         .map_err(AttemptError::Store)?;
-    Ok(Attempt::Seeded(digests.sha256, digests.blake3, digests.length))
+    Ok(Attempt::Seeded(
+        digests.sha256,
+        digests.blake3,
+        digests.length,
+    ))
 }
 
 /// Opens without following a link and without waiting for the other end of a pipe, in case the
