@@ -77,7 +77,12 @@ pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
     };
     let client = Client::new(&node_config.store)?;
     let result = match client.status() {
-        Ok(_) => through_daemon(&client, &args.id, &target, &progress, &signalled),
+        Ok(_) => {
+            if !args.node.peer.is_empty() {
+                tell("a daemon runs for this store and asks its own peers; --peer has no effect");
+            }
+            through_daemon(&client, &args.id, &target, &progress, &signalled)
+        }
         Err(ClientError::NoDaemon { .. }) => {
             let run = InProcess {
                 id: args.id,

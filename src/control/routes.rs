@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
-use crate::content::ContentId;
+use crate::content::{ContentId, IdError};
 use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
@@ -71,7 +71,7 @@ async fn peers(State(shared): Access) -> Response {
 async fn answer<T: serde::Serialize>(task: tokio::task::JoinHandle<T>) -> Response {
     match task.await {
         Ok(value) => Json(value).into_response(),
-        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "the node did not answer"),
+        Err(_) => Refusal::from(Failure::Stopped).into_response(),
     }
 }
 
@@ -83,7 +83,7 @@ async fn stop(State(shared): Access) -> StatusCode {
 async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     let (id, place) = match admit(&shared, &id) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused,
+        Err(refusal) => return refusal.into_response(),
     };
     let (lines, body) = Channel::new(4);
     let mut client = Listener(lines);
@@ -166,7 +166,7 @@ async fn fetch_telling(
 async fn content(State(shared): Access, Path(id): Path<String>) -> Response {
     let (id, place) = match admit(&shared, &id) {
         Ok(admitted) => admitted,
-        Err(refused) => return refused,
+        Err(refusal) => return refusal.into_response(),
     };
     let reader = async {
         let looking = Waiting::begin(&shared, move |shared, done| {
@@ -181,7 +181,7 @@ async fn content(State(shared): Access, Path(id): Path<String>) -> Response {
     };
     let reader = match reader.await {
         Ok(reader) => Arc::new(reader),
-        Err(failure) => return refusal(status_of(failure), &failure.to_string()),
+        Err(failure) => return Refusal::from(failure).into_response(),
     };
     let length = reader.length();
     let (mut bytes, body) = Channel::<Bytes, io::Error>::new(2);
@@ -231,13 +231,13 @@ async fn read(reader: &Arc<Reader>, offset: u64) -> Result<Bytes, Failure> {
     Waiting { result, pending }.end().await
 }
 
-fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit), Response> {
+fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit), Refusal> {
     let id = id
         .parse()
-        .map_err(|e| refusal(StatusCode::BAD_REQUEST, &format!("{e}")))?;
+        .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))?;
     let place = Arc::clone(&shared.streams)
         .try_acquire_owned()
-        .map_err(|_| refusal(status_of(Failure::Busy), &Failure::Busy.to_string()))?;
+        .map_err(|_| Refusal::from(Failure::Busy))?;
     Ok((id, place))
 }
 
@@ -280,16 +280,24 @@ impl<T> Drop for Waiting<T> {
     }
 }
 
-fn status_of(failure: Failure) -> StatusCode {
-    match failure {
-        Failure::NotFound => StatusCode::NOT_FOUND,
-        Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-        Failure::WrongContent => StatusCode::BAD_GATEWAY,
-        Failure::Stopped | Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Failure::Interrupted | Failure::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
+/// Why a request is not answered with what it asked for.
+struct Refusal(StatusCode, String);
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let status = match failure {
+            Failure::NotFound => StatusCode::NOT_FOUND,
+            Failure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Failure::WrongContent => StatusCode::BAD_GATEWAY,
+            Failure::Stopped | Failure::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Failure::Interrupted | Failure::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self(status, failure.to_string())
     }
 }
 
-fn refusal(status: StatusCode, reason: &str) -> Response {
-    (status, Json(json!({ "reason": reason }))).into_response()
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "reason": self.1 }))).into_response()
+    }
 }
