@@ -13,6 +13,7 @@ mod prover;
 mod readahead;
 mod reader;
 mod scratch;
+pub mod seeding;
 mod server;
 mod shared;
 mod socket;
