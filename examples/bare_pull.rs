@@ -188,7 +188,7 @@ fn socket() -> io::Result<UdpSocket> {
 }
 
 fn buffer_length(socket: &UdpSocket) -> io::Result<usize> {
-    Ok(socket2::SockRef::from(socket).recv_buffer_size()?)
+    socket2::SockRef::from(socket).recv_buffer_size()
 }
 
 /// A batch of datagrams for `recvmmsg` and `sendmmsg`, its memory reused.

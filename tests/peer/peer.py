@@ -38,9 +38,12 @@ def parser():
     server.add_argument("--corrupt", type=float, default=0, metavar="P", help="of the content answers")
     server.add_argument("--drop", type=float, default=0, metavar="P", help="of the datagrams sent")
     server.add_argument("--delay", type=float, default=0, metavar="MS", help="before every answer")
+    server.add_argument("--rate", type=float, default=0, metavar="BYTES", help="per second, all peers together")
     server.add_argument("--lie-eof", type=int, metavar="N", help="claim this length for everything")
     server.add_argument("--silent-after", type=int, metavar="N", help="die after N content answers")
     server.add_argument("--only-cookie", action="store_true", help="never send content")
+    server.add_argument("--maybe", action="append", default=[], metavar="ADDR",
+                        help="name this address in every MaybeTheyHaveSome")
     server.add_argument("--old-cookie", action="store_true", help="cookies in the oldest form: any JSON value")
 
     getter = commands.add_parser("get")

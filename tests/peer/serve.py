@@ -17,6 +17,7 @@ import wire
 LONGEST_ANSWER = 40960
 UNVERIFIED_ANSWER = 32
 INTEREST_SECONDS = 60
+QUEUE_SECONDS = 0.5  # what the line of --rate holds back before it drops
 
 
 class Library:
@@ -56,7 +57,8 @@ class Server:
         self.cookie_of = {}  # address -> the value that it wants back
         self.interested = {}  # id -> {address: when}
         self.known = {address: 0.0 for address in options.peer}  # address -> when last heard
-        self.later = []  # (when, n, datagram, address): replies held back by --delay
+        self.later = []  # (when, n, datagram, address): replies held back by --delay and --rate
+        self.line_free = 0.0  # when the line of --rate has carried what is queued
         self.content_answers = 0
         self.stats = {"datagrams_in": 0, "datagrams_out": 0, "unreadable": 0, "bytes_in": 0,
                       "bytes_out": 0, "unverified_questions": 0, "content_answers": 0,
@@ -137,6 +139,7 @@ class Server:
         askers = self.interested.setdefault(id, {})
         others = [wire.show_address(other) for other, when in askers.items()
                   if now - when < INTEREST_SECONDS and other != address]
+        others += self.options.maybe
         askers[address] = now
         maybe = [("MaybeTheyHaveSome", {"id": id, "peers": others[:48 if verified else 3]})]
         if id not in self.library.contents or self.options.only_cookie:
@@ -214,11 +217,19 @@ class Server:
             reply = self.handle(datagram, address)
             if reply is None:
                 continue
-            if self.options.delay:
-                count += 1
-                heapq.heappush(self.later, (time.monotonic() + self.options.delay / 1000, count, reply, address))
-            else:
+            if not self.options.delay and not self.options.rate:
                 self.send(reply, address)
+                continue
+            when = time.monotonic()
+            if self.options.rate:
+                self.line_free = max(when, self.line_free) + len(reply) / self.options.rate
+                if self.line_free - when > QUEUE_SECONDS:
+                    self.line_free -= len(reply) / self.options.rate
+                    self.stats["dropped"] += 1
+                    continue
+                when = self.line_free
+            count += 1
+            heapq.heappush(self.later, (when + self.options.delay / 1000, count, reply, address))
         self.write_stats()
 
     def stop(self, *_):
