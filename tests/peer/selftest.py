@@ -112,8 +112,10 @@ def both_halves():
 
 
 def garbage():
-    for datagram in (b"", b"{}", b"[" * 60000, b"\xff", b"\xef\xbb\xbf[]", b"[NaN]", b"[] []"):
+    for datagram in (b"", b"{}", b"[" * 60000, b"\xff", b"\xef\xbb\xbf[]", b"[NaN]", b"[1e999]", b"[] []",
+                     b'[{"a":"\\ud800"}]'):
         assert wire.decode(datagram) is None, datagram[:20]
+    assert wire.decode(b'[{"a":"\\ud83d\\ude00"}]') == [("a", "\U0001f600")]
     assert wire.decode(b'[7,null,{"a":1,"b":2},{"c":3}]') == [("c", 3)]
     assert base64.b64decode("AA==") == b"\0"
 

@@ -12,10 +12,19 @@ def _no_constant(name):
     raise ValueError(name)
 
 
+def _finite(digits):
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(digits)
+    return number
+
+
 def decode(datagram):
     """The (type, value) pairs of a datagram; what is no message is left out. None if unreadable."""
     try:
-        array = json.loads(datagram.decode("utf-8"), parse_constant=_no_constant)
+        array = json.loads(datagram.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        if b"\\ud" in datagram or b"\\uD" in datagram:
+            json.dumps(array, ensure_ascii=False).encode("utf-8")  # fails on a lone surrogate
     except (ValueError, RecursionError):
         return None
     if not isinstance(array, list):
