@@ -101,7 +101,9 @@ impl RangeSet {
 
     /// The ranges, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = ByteRange> + '_ {
-        self.ranges.iter().map(|(&start, &end)| ByteRange { start, end })
+        self.ranges
+            .iter()
+            .map(|(&start, &end)| ByteRange { start, end })
     }
 
     /// The first range, if any.
