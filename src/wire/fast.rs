@@ -1,0 +1,176 @@
+//! The shapes that nearly every datagram consists of, read without a general JSON parser.
+//!
+//! A known shape is recognised exactly or not at all: on anything unexpected (an escape, an
+//! unknown or repeated field, an odd number) nothing is taken and `typed` decides, so that both
+//! paths always agree.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+use super::{Cookie, Id, MAX_NUMBER, Message};
+
+/// A place in the text of a datagram.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    /// What lies ahead.
+    rest: &'a str,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { rest: text }
+    }
+
+    /// What lies ahead.
+    pub(super) fn rest(&self) -> &'a str {
+        self.rest
+    }
+
+    /// Moves on by `bytes`; to the end if that is no place between characters.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or("");
+    }
+
+    fn skip_space(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+    }
+
+    /// Whether nothing but white space is left.
+    pub(super) fn at_end(&mut self) -> bool {
+        self.skip_space();
+        self.rest.is_empty()
+    }
+
+    /// Skips white space, then takes `byte` if it comes next.
+    pub(super) fn take(&mut self, byte: u8) -> bool {
+        if self.rest.as_bytes().first().is_some_and(|&b| b <= b' ') {
+            self.skip_space();
+        }
+        let taken = self.rest.as_bytes().first() == Some(&byte);
+        if taken {
+            self.advance(1);
+        }
+        taken
+    }
+
+    /// Takes a string without escapes, and gives what is between the quotes.
+    fn text(&mut self) -> Option<&'a str> {
+        if !self.take(b'"') {
+            return None;
+        }
+        let end = memchr2(b'"', b'\\', self.rest.as_bytes())?;
+        let (text, after) = self.rest.split_at_checked(end)?;
+        // A control character in a string is broken JSON.
+        if !after.starts_with('"') || has_control(text.as_bytes()) {
+            return None;
+        }
+        self.advance(end.saturating_add(1));
+        Some(text)
+    }
+
+    /// Takes a whole number of at most 2^63 - 1.
+    fn number(&mut self) -> Option<u64> {
+        self.skip_space();
+        let bytes = self.rest.as_bytes();
+        let mut value = 0u64;
+        let mut digits = 0usize;
+        while let Some(digit) = bytes.get(digits).filter(|b| b.is_ascii_digit()) {
+            value = value
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?;
+            digits += 1;
+        }
+        // A leading zero is broken JSON, a fraction or an exponent is another number.
+        let odd = digits == 0
+            || (digits > 1 && bytes.first() == Some(&b'0'))
+            || matches!(bytes.get(digits), Some(b'.' | b'e' | b'E'));
+        if odd || value > MAX_NUMBER {
+            return None;
+        }
+        self.advance(digits);
+        Some(value)
+    }
+}
+
+/// Whether a byte below 0x20 is among them; without an early way out, which lets it be vectorised.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, &b| found | (b < 0x20))
+}
+
+/// Takes one message of a known shape off the array.
+///
+/// `None`: nothing was taken, ask `typed`. `Some(None)`: taken, and it is to be skipped.
+pub(super) fn message<'a>(cursor: &mut Cursor<'a>) -> Option<Option<Message<'a>>> {
+    let mut ahead = *cursor;
+    if !ahead.take(b'{') {
+        return None;
+    }
+    let kind = ahead.text()?;
+    if !ahead.take(b':') {
+        return None;
+    }
+    let message = match kind {
+        "Content" => content(&mut ahead)?,
+        "ReturnedMessage" => Some(Message::ReturnedMessage(cookie(&mut ahead)?)),
+        "AlwaysReturned" => Some(Message::AlwaysReturned(cookie(&mut ahead)?)),
+        _ => return None,
+    };
+    if !ahead.take(b'}') {
+        return None;
+    }
+    *cursor = ahead;
+    Some(message)
+}
+
+/// `{"id":..,"offset":..,"base64":..,"eof":..}` in any order, `eof` optional.
+fn content<'a>(ahead: &mut Cursor<'a>) -> Option<Option<Message<'a>>> {
+    let (mut id, mut offset, mut eof, mut base64) = (None, None, None, None);
+    if !ahead.take(b'{') {
+        return None;
+    }
+    loop {
+        let field = ahead.text()?;
+        if !ahead.take(b':') {
+            return None;
+        }
+        let repeated = match field {
+            "id" => id.replace(ahead.text()?).is_some(),
+            "offset" => offset.replace(ahead.number()?).is_some(),
+            "eof" => eof.replace(ahead.number()?).is_some(),
+            "base64" => base64.replace(ahead.text()?).is_some(),
+            _ => return None,
+        };
+        if repeated {
+            return None;
+        }
+        if ahead.take(b'}') {
+            break;
+        }
+        if !ahead.take(b',') {
+            return None;
+        }
+    }
+    let (id, offset, base64) = (id?, offset?, base64?);
+    Some(Id::from_text(Cow::Borrowed(id)).map(|id| Message::Content {
+        id,
+        offset,
+        eof,
+        base64: Cow::Borrowed(base64),
+    }))
+}
+
+/// `{"cookie":".."}`.
+fn cookie<'a>(ahead: &mut Cursor<'a>) -> Option<Cookie<'a>> {
+    ahead.skip_space();
+    let start = ahead.rest;
+    if !ahead.take(b'{') || ahead.text()? != "cookie" || !ahead.take(b':') {
+        return None;
+    }
+    ahead.text()?;
+    if !ahead.take(b'}') {
+        return None;
+    }
+    let length = start.len().checked_sub(ahead.rest.len())?;
+    Cookie::new(start.get(..length)?)
+}
