@@ -102,6 +102,21 @@ impl Access {
 pub struct Pipe {
     pub link: Link,
     free_at: Time,
+    waits: Waits,
+}
+
+/// How long packets stood in a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waits {
+    pub packets: u64,
+    pub total: Duration,
+    pub longest: Duration,
+}
+
+impl Waits {
+    pub fn mean(&self) -> Duration {
+        Duration::from_nanos((self.total.as_nanos() / u128::from(self.packets.max(1))) as u64)
+    }
 }
 
 impl Pipe {
@@ -109,6 +124,7 @@ impl Pipe {
         Self {
             link,
             free_at: Time::ZERO,
+            waits: Waits::default(),
         }
     }
 
@@ -120,9 +136,17 @@ impl Pipe {
             return None;
         }
         let start = self.free_at.max(now);
+        self.waits.packets += 1;
+        self.waits.total += start.since(now);
+        self.waits.longest = self.waits.longest.max(start.since(now));
         let takes = u128::from(bytes) * 1_000_000_000 / rate;
         self.free_at = start + Duration::from_nanos(takes as u64);
         Some(self.free_at)
+    }
+
+    /// What packets waited here so far.
+    pub fn waits(&self) -> Waits {
+        self.waits
     }
 }
 

@@ -6,15 +6,15 @@
 //! a function of its seed, and [`Network::trace`] is a hash of it by which two runs are compared.
 //! Every IP packet is an event of its own: loss, queues and reassembly see fragments, not datagrams.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use cjp2pfs::swarm::Time;
 
-use crate::link::{Access, Fragments, HEADERS, Pipe, Reassembly, packet_sizes};
+use crate::agenda::Agenda;
+use crate::link::{Access, Fragments, HEADERS, Pipe, Reassembly, Waits, packet_sizes};
 use crate::rng::{Rng, mix};
 use crate::traffic::Traffic;
 
@@ -39,6 +39,9 @@ pub trait Host {
 /// Index of a host, in the order in which they were added.
 pub type HostId = usize;
 
+/// Something that a scenario does with a host's program.
+type Errand<H> = Box<dyn FnOnce(&mut H, Time)>;
+
 /// Something that the scenario does at a moment.
 pub enum Action<H> {
     /// The machine is gone: it neither receives, nor sends, nor sees its timers.
@@ -50,7 +53,7 @@ pub enum Action<H> {
     /// Its links change.
     Reattach(Access),
     /// The program on it does something.
-    Do(Box<dyn FnOnce(&mut H, Time)>),
+    Do(Errand<H>),
 }
 
 struct Datagram {
@@ -80,29 +83,6 @@ enum Event<H> {
         host: HostId,
         action: Action<H>,
     },
-}
-
-struct Entry<H> {
-    at: Time,
-    serial: u64,
-    event: Event<H>,
-}
-
-impl<H> PartialEq for Entry<H> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl<H> Eq for Entry<H> {}
-impl<H> PartialOrd for Entry<H> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<H> Ord for Entry<H> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
 }
 
 struct Slot<H> {
@@ -139,8 +119,9 @@ pub struct Network<H> {
     distances: BTreeMap<(HostId, HostId), Duration>,
     /// When the last packet of a path arrives, so that jitter does not reorder.
     arrivals: BTreeMap<(HostId, HostId), Time>,
-    heap: BinaryHeap<Reverse<Entry<H>>>,
-    serial: u64,
+    agenda: Agenda<Event<H>>,
+    /// Datagrams sent by anybody.
+    datagrams: u64,
     trace: u64,
     events: u64,
 }
@@ -154,8 +135,8 @@ impl<H: Host> Network<H> {
             routes: BTreeMap::new(),
             distances: BTreeMap::new(),
             arrivals: BTreeMap::new(),
-            heap: BinaryHeap::new(),
-            serial: 0,
+            agenda: Agenda::new(),
+            datagrams: 0,
             trace: 0,
             events: 0,
         }
@@ -198,12 +179,23 @@ impl<H: Host> Network<H> {
         self.slots.iter().map(|slot| &slot.host)
     }
 
-    pub fn address(&self, id: HostId) -> SocketAddr {
-        self.slots[id].address
-    }
-
     pub fn traffic(&self, id: HostId) -> &Traffic {
         &self.slots[id].traffic
+    }
+
+    /// Bytes a second of this host's downlink.
+    pub fn down_rate(&self, id: HostId) -> u64 {
+        self.slots[id].down.link.rate
+    }
+
+    /// What packets waited in this host's queues, on the way out and on the way in.
+    pub fn waits(&self, id: HostId) -> (Waits, Waits) {
+        (self.slots[id].up.waits(), self.slots[id].down.waits())
+    }
+
+    /// Bytes that incomplete datagrams hold at this host now.
+    pub fn reassembly_memory(&self, id: HostId) -> u64 {
+        self.slots[id].reassembly.memory()
     }
 
     /// Datagrams that could not be put together at this host, as `ReasmFails` counts them.
@@ -228,27 +220,20 @@ impl<H: Host> Network<H> {
 
     /// Has `action` happen to `host` at a moment.
     pub fn schedule(&mut self, at: Time, host: HostId, action: Action<H>) {
-        self.push(at, Event::Script { host, action });
+        self.agenda.push(at, Event::Script { host, action });
     }
 
     /// Runs until `limit`, or until `done` holds (looked at after every datagram handed over and
     /// every timer); true when `done` held.
     pub fn run(&mut self, limit: Time, mut done: impl FnMut(&Self) -> bool) -> bool {
         loop {
-            let Some(Reverse(next)) = self.heap.peek() else {
+            let Some((at, event)) = self.agenda.pop(limit) else {
                 self.now = limit;
                 return done(self);
             };
-            if next.at > limit {
-                self.now = limit;
-                return done(self);
-            }
-            let Some(Reverse(entry)) = self.heap.pop() else {
-                continue;
-            };
-            self.now = entry.at;
+            self.now = at;
             self.events += 1;
-            match entry.event {
+            match event {
                 Event::Packet {
                     to,
                     datagram,
@@ -266,12 +251,6 @@ impl<H: Host> Network<H> {
                 return true;
             }
         }
-    }
-
-    fn push(&mut self, at: Time, event: Event<H>) {
-        self.serial += 1;
-        let serial = self.serial;
-        self.heap.push(Reverse(Entry { at, serial, event }));
     }
 
     fn note(&mut self, what: u64) {
@@ -296,7 +275,7 @@ impl<H: Host> Network<H> {
             .reassembly
             .take(now, limit, datagram.serial, index, datagram.packets)
         {
-            self.push(through, Event::Deliver { to, datagram });
+            self.agenda.push(through, Event::Deliver { to, datagram });
         }
     }
 
@@ -402,7 +381,7 @@ impl<H: Host> Network<H> {
         let at = due.max(now) + TIMER_SLACK;
         if slot.armed.is_none_or(|armed| at < armed) {
             slot.armed = Some(at);
-            self.push(at, Event::Timer { host: id, at });
+            self.agenda.push(at, Event::Timer { host: id, at });
         }
     }
 
@@ -436,9 +415,9 @@ impl<H: Host> Network<H> {
             blocked |= self.slots[target].fragments == Fragments::Dropped;
         }
         blocked &= packets > 1;
-        self.serial += 1;
+        self.datagrams += 1;
         let datagram = Rc::new(Datagram {
-            serial: self.serial,
+            serial: self.datagrams,
             from,
             payload,
             packets,
@@ -498,7 +477,7 @@ impl<H: Host> Network<H> {
         *latest = at;
         for _ in 0..copies {
             let datagram = Rc::clone(datagram);
-            self.push(
+            self.agenda.push(
                 at + held_back,
                 Event::Packet {
                     to,

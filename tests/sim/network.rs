@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::content::Synthetic;
 use crate::deployed::Deployed;
-use crate::figures::{address, seconds};
 use crate::link::{Access, FAST_ETHERNET, Fragments, packet_sizes};
 use crate::net::{Action, Network};
+use crate::world::{address, seconds};
 
 fn deployed_pair(seed: u64, length: u64, access: &Access) -> Network<Deployed> {
     let what = Synthetic::new(7, length);
@@ -35,6 +35,19 @@ fn a_deployed_client_is_as_slow_as_was_measured() {
     assert!(net.run(seconds(120), |net| finished(net).is_some()));
     let lossy = (1 << 20) as f64 / finished(&net).unwrap_or(f64::MAX);
     assert!(lossy < rate / 2.0, "{lossy}");
+}
+
+#[test]
+fn distance_is_added_to_what_the_links_take() {
+    let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
+    let took = |distance| {
+        let mut net = deployed_pair(6, 100, &access);
+        net.set_distance(0, 1, Duration::from_millis(distance));
+        assert!(net.run(seconds(60), |net| finished(net).is_some()));
+        finished(&net).unwrap_or(f64::MAX)
+    };
+    let (near, far) = (took(0), took(100));
+    assert!(far - near >= 0.4, "two round trips, {near} s and {far} s");
 }
 
 #[test]
@@ -83,6 +96,7 @@ fn lost_fragments_fill_the_memory_for_reassembly() {
     net.run(seconds(40), |net| finished(net).is_some());
     assert!(finished(&net).is_none());
     assert!(net.reassembly_failures(1) > 20);
+    assert!(net.reassembly_memory(1) > 150_000);
 }
 
 #[test]
