@@ -64,6 +64,16 @@ pub(super) fn is_loopback(address: SocketAddr) -> bool {
     scope(address.ip()) == Scope::Loopback
 }
 
+/// Whether it is on this machine or on a private network.
+pub(super) fn is_near(address: SocketAddr) -> bool {
+    matches!(scope(address.ip()), Scope::Loopback | Scope::Site)
+}
+
+/// Whether the peer at `to` could use `named` if we told it: it ignores what is nearer than itself.
+pub(super) fn may_be_told(to: SocketAddr, named: SocketAddr) -> bool {
+    scope(to.ip()) <= scope(named.ip())
+}
+
 /// Whether it can be a peer at all.
 pub(super) fn is_unicast(address: SocketAddr) -> bool {
     address.port() != 0 && scope(address.ip()) != Scope::Nowhere

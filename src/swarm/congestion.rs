@@ -206,11 +206,6 @@ impl Congestion {
         Some((rate * gain).max(1.0))
     }
 
-    /// Whether a request of `length` bytes may leave now as far as the window goes.
-    pub fn has_room(&self, length: u64) -> bool {
-        self.in_flight.saturating_add(length) <= self.window(length)
-    }
-
     /// The moment from which the pacer allows the next request.
     pub fn next_send(&self) -> Time {
         self.next_send
@@ -241,10 +236,37 @@ impl Congestion {
         }
     }
 
+    /// Notes a question that asks for next to nothing and speaks of no rate.
+    pub fn note(&self, now: Time) -> Sent {
+        Sent {
+            at: now,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+            limited: true,
+        }
+    }
+
+    /// Takes the answer to such a question.
+    pub fn on_ping(&mut self, now: Time, rtt: Duration) {
+        self.timeouts = 0;
+        if self.rtt.sample(now, rtt) {
+            self.min_seen_at = now;
+        }
+    }
+
     /// Takes the answer to a request of `asked` bytes that brought `got` bytes.
     ///
     /// `live` tells that the request had not been given up before.
-    pub fn on_answer(&mut self, now: Time, sent: &Sent, asked: u64, got: u64, live: bool, length: u64) {
+    pub fn on_answer(
+        &mut self,
+        now: Time,
+        sent: &Sent,
+        asked: u64,
+        got: u64,
+        live: bool,
+        length: u64,
+    ) {
         if live {
             self.in_flight = self.in_flight.saturating_sub(asked);
         }

@@ -89,7 +89,17 @@ mod tests {
             assert_eq!(sequence_of(key, &token(key, sequence)), Some(sequence));
             assert_eq!(sequence_of(other, &token(key, sequence)), None);
         }
-        for text in ["", ".", "1", "1.", "1.0", "-1.5", "99999999999999999.1", "1.2.3", "é.é"] {
+        for text in [
+            "",
+            ".",
+            "1",
+            "1.",
+            "1.0",
+            "-1.5",
+            "99999999999999999.1",
+            "1.2.3",
+            "é.é",
+        ] {
             assert_eq!(sequence_of(key, text), None, "{text}");
         }
     }

@@ -208,9 +208,7 @@ impl Fetch {
         let Some(flight) = self.flights.get_mut(&start) else {
             return;
         };
-        flight
-            .copies
-            .retain(|copy| *copy != (peer, sequence));
+        flight.copies.retain(|copy| *copy != (peer, sequence));
         if !flight.copies.is_empty() {
             return;
         }
@@ -362,10 +360,19 @@ mod tests {
         let mut fetch = Fetch::new(Time::ZERO);
         fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::Bulk);
         fetch.want(Time::ZERO, ByteRange::new(40, 60), Class::Urgent);
-        assert_eq!(fetch.next_unasked(Class::Urgent), Some(ByteRange::new(40, 60)));
+        assert_eq!(
+            fetch.next_unasked(Class::Urgent),
+            Some(ByteRange::new(40, 60))
+        );
         fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::ReadAhead);
-        assert_eq!(fetch.next_unasked(Class::Urgent), Some(ByteRange::new(40, 60)));
-        assert_eq!(fetch.next_unasked(Class::ReadAhead), Some(ByteRange::new(0, 40)));
+        assert_eq!(
+            fetch.next_unasked(Class::Urgent),
+            Some(ByteRange::new(40, 60))
+        );
+        assert_eq!(
+            fetch.next_unasked(Class::ReadAhead),
+            Some(ByteRange::new(0, 40))
+        );
         assert_eq!(fetch.next_unasked(Class::Bulk), None);
     }
 

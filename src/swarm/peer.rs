@@ -10,6 +10,8 @@ use crate::content::{ByteRange, ContentId};
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
 const MAX_REQUESTS: usize = 4096;
+/// Content bytes that fit one packet of 1,500 bytes with the JSON around them.
+const ONE_PACKET: u64 = 900;
 /// How long a request that was given up may still be answered.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -142,19 +144,40 @@ impl Peer {
             .map(|(sequence, _)| *sequence)
     }
 
-    /// The oldest request that is neither answered nor given up.
-    pub fn oldest_live(&self) -> Option<&Request> {
-        self.requests.values().find(|request| request.live)
+    /// The newest remembered request for `id`. Looks at 64 requests at most.
+    pub fn find_request_for(&self, id: ContentId) -> Option<u64> {
+        self.requests
+            .iter()
+            .rev()
+            .take(64)
+            .find(|(_, request)| request.id == id)
+            .map(|(sequence, _)| *sequence)
     }
 
-    pub fn has_live(&self) -> bool {
-        self.oldest_live().is_some()
+    /// The oldest request for a piece that is neither answered nor given up. Silence about a
+    /// search says nothing of the path: it is the usual "no".
+    fn oldest_live(&self) -> Option<&Request> {
+        self.requests
+            .values()
+            .find(|request| request.live && request.purpose == Purpose::Piece)
+    }
+
+    /// Asks for less at a time from now on: large answers may not get through at all where a
+    /// firewall or an address translator drops fragments.
+    pub fn shorten(&mut self) {
+        self.length = match self.length {
+            16_385.. => 16_384,
+            4097.. => 4096,
+            _ => ONE_PACKET,
+        };
     }
 
     /// When silence becomes a timeout.
     pub fn timeout_at(&self) -> Option<Time> {
         let oldest = self.oldest_live()?.sent.at;
-        let since = self.answered.map_or(oldest, |answered| answered.max(oldest));
+        let since = self
+            .answered
+            .map_or(oldest, |answered| answered.max(oldest));
         Some(since + self.congestion.timeout())
     }
 
@@ -169,7 +192,7 @@ impl Peer {
         let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
         let mut lost = Vec::new();
         for (sequence, request) in self.requests.range_mut(..highest) {
-            if !request.live {
+            if !request.live || request.purpose != Purpose::Piece {
                 continue;
             }
             let age = now.since(request.sent.at);
@@ -192,7 +215,7 @@ impl Peer {
         let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
         self.requests
             .range(..highest)
-            .find(|(_, request)| request.live)
+            .find(|(_, request)| request.live && request.purpose == Purpose::Piece)
             .map(|(_, request)| request.sent.at + by_age + Duration::from_micros(100))
     }
 
@@ -200,7 +223,7 @@ impl Peer {
     pub fn give_up_all(&mut self) -> Vec<(u64, Request)> {
         let mut lost = Vec::new();
         for (sequence, request) in &mut self.requests {
-            if request.live {
+            if request.live && request.purpose == Purpose::Piece {
                 request.live = false;
                 lost.push((*sequence, request.clone()));
             }
@@ -212,7 +235,7 @@ impl Peer {
     pub fn withdraw(&mut self, id: ContentId) -> Vec<Request> {
         let mut live = Vec::new();
         self.requests.retain(|_, request| {
-            if request.id == id && request.live {
+            if request.id == id && request.live && request.purpose == Purpose::Piece {
                 live.push(request.clone());
             }
             request.id != id
@@ -222,8 +245,10 @@ impl Peer {
 
     /// Forgets given-up requests that are too old to be answered.
     pub fn forget_late(&mut self, now: Time) {
-        self.requests
-            .retain(|_, request| request.live || now.since(request.sent.at) < LATE);
+        self.requests.retain(|_, request| {
+            let piece_in_flight = request.live && request.purpose == Purpose::Piece;
+            piece_in_flight || now.since(request.sent.at) < LATE
+        });
     }
 
     /// Whether requests to it are remembered.

@@ -83,9 +83,7 @@ impl Rtt {
     pub fn timeout(&self) -> Duration {
         const SLACK: Duration = Duration::from_millis(25);
         match self.smoothed {
-            Some(smoothed) => {
-                smoothed + (self.variation * 4).max(Duration::from_millis(1)) + SLACK
-            }
+            Some(smoothed) => smoothed + (self.variation * 4).max(Duration::from_millis(1)) + SLACK,
             None => Duration::from_millis(500),
         }
     }

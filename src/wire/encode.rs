@@ -39,6 +39,18 @@ impl<'b> Encoder<'b> {
         self.buffer.len() <= 1
     }
 
+    /// Lets `write` add messages, and takes them back where the datagram would then be longer than
+    /// `limit` bytes. Returns whether they stay.
+    pub fn within(&mut self, limit: usize, write: impl FnOnce(&mut Self)) -> bool {
+        let before = self.buffer.len();
+        write(self);
+        let fits = self.len() <= limit;
+        if !fits {
+            self.buffer.truncate(before);
+        }
+        fits
+    }
+
     /// Ends the datagram; returns its bytes.
     pub fn finish(self) -> usize {
         self.buffer.push(b']');
