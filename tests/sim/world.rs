@@ -114,7 +114,7 @@ impl World {
     }
 
     /// One line of what a transfer to `id` cost and gained. `share` is goodput over the rate of its
-    /// downlink, `overhead` the bytes of IP packets sent to anybody, per byte of content received.
+    /// downlink, `queue` the wait at its downlink or the slowest uplink, `overhead` the bytes of IP packets sent to anybody, per byte of content received.
     pub fn print_figures(&self, name: &str, id: HostId, what: Synthetic) {
         let goal = self.goal(id, what);
         let time = goal
@@ -130,8 +130,16 @@ impl World {
             .clone()
             .map(|host| self.traffic(host).dropped_by_queue)
             .sum();
-        let lost: u64 = hosts.map(|host| self.traffic(host).lost).sum();
+        let lost: u64 = hosts.clone().map(|host| self.traffic(host).lost).sum();
         let (_, down) = self.waits(id);
+        let queue = hosts
+            .map(|host| self.waits(host).0)
+            .fold(
+                down,
+                |worst, up| {
+                    if up.mean() > worst.mean() { up } else { worst }
+                },
+            );
         println!(
             "{name:<34} {:>5.1}% {time:>8.3} s {:>7.3} MB/s share {:.3} overhead {:.3} sent {} lost {lost} \
              queue-dropped {queued} reasm-failed {} again {} wrong {} queue mean {:.1} max {:.1} ms found {}",
@@ -143,8 +151,8 @@ impl World {
             self.reassembly_failures(id),
             goal.again,
             goal.wrong_bytes(),
-            down.mean().as_secs_f64() * 1e3,
-            down.longest.as_secs_f64() * 1e3,
+            queue.mean().as_secs_f64() * 1e3,
+            queue.longest.as_secs_f64() * 1e3,
             goal.found.first().map_or_else(
                 || "never".to_string(),
                 |(at, _)| format!("{:.0} ms", at.since(goal.started).as_secs_f64() * 1e3)
