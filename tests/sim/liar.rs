@@ -14,8 +14,9 @@ use crate::message;
 use crate::net::{Host, Outgoing};
 use crate::rng::Rng;
 
-/// Bytes a second of a flood: 100 Mbit/s.
-const FLOOD_RATE: u64 = 12_500_000;
+/// Bytes a second of a flood: 40 Mbit/s. One that fills a path leaves nothing for anybody, and no
+/// receiver can do anything about it.
+const FLOOD_RATE: u64 = 5_000_000;
 /// How often a flooding liar sends a burst.
 const FLOOD_STEP: Duration = Duration::from_millis(2);
 
@@ -39,10 +40,10 @@ pub enum Lie {
     WrongBytes,
     /// It returns cookies and pings and never any content.
     Tarpit,
-    /// Bytes that are no messages, at line rate, to this address.
+    /// Bytes that are no messages, in a flood, to this address.
     Garbage(SocketAddr),
-    /// Wrong content under the right id at offsets that may or may not have been asked of others, at
-    /// line rate, to the first address, pretending to come from the second (or from itself).
+    /// Wrong content under the right id at offsets that may or may not have been asked of others, in a
+    /// flood, to the first address, pretending to come from the second (or from itself).
     Unasked(SocketAddr, Option<SocketAddr>),
     /// Nothing but `MaybeTheyHaveSome`, naming these.
     OnlyMaybe(Vec<SocketAddr>),

@@ -4,6 +4,7 @@
 //! larger ones (TRANSPORT.md), times what loss leaves; the bounds here stand well below that, for
 //! the start takes its share of a transfer of seconds.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::content::Synthetic;
@@ -11,7 +12,7 @@ use crate::deployed::Deployed;
 use crate::link::{Access, FAST_ETHERNET, Fragments};
 use crate::net::{Action, HostId};
 use crate::node::Node;
-use crate::world::{World, address, seconds};
+use crate::world::{Program, World, address, seconds};
 
 const MIB: u64 = 1 << 20;
 const SEED: HostId = 0;
@@ -158,7 +159,20 @@ fn the_fragmentation_cliff_is_not_fallen_off() {
 #[test]
 fn loopback_is_fast() {
     let what = Synthetic::new(9, 64 * MIB);
-    let mut world = pair(9, what, &Access::loopback());
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut world = World::new(9);
+    let source = Node::new(91, &[]).holding(what);
+    world.add(
+        local(1001),
+        Access::loopback(),
+        Program::Node(Box::new(source)),
+    );
+    let reader = Node::new(92, &[local(1001)]).fetching(what);
+    world.add(
+        local(1002),
+        Access::loopback(),
+        Program::Node(Box::new(reader)),
+    );
     check(&mut world, "loopback, 2 GB/s", 5, what, 0.1);
     assert!(
         world.traffic(LEECHER).sent.datagrams < 64 * MIB / 16_384,
