@@ -1,6 +1,7 @@
 //! The published test vectors (`tests/vectors`): datagrams as they were on the wire, contents and
 //! their hashes and trees.
 
+use cjp2pfs::content::{ContentHasher, ContentId, Hash, Proof, tree};
 use cjp2pfs::wire::{self, Encoder, Id, Message};
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ const KNOWN: &[&str] = &[
     "ContentList",
 ];
 
-fn content_id(id: &Id<'_>) -> cjp2pfs::content::ContentId {
+fn content_id(id: &Id<'_>) -> ContentId {
     id.content().expect("the vectors name content by hash")
 }
 
@@ -118,4 +119,52 @@ fn datagrams_are_read_and_written_as_deployed_nodes_do() {
         all_known += 1;
     }
     assert!(all_known > 20);
+}
+
+/// The content of a vector, by its formula.
+fn content(length: usize) -> Vec<u8> {
+    (0..length)
+        .map(|i| (i * 31 + (i >> 8) * 17) as u8)
+        .collect()
+}
+
+fn hash(value: &Value) -> Hash {
+    Hash::from_hex(value.as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn contents_have_their_hashes_and_trees() {
+    for vector in vectors("tree_v2.json")["contents"].as_array().unwrap() {
+        let length = vector["length"].as_u64().unwrap();
+        let bytes = content(length as usize);
+        let (sha256, blake3) = (hash(&vector["sha256"]), hash(&vector["blake3"]));
+        for step in [1, 1000, 4096, 10_000, usize::MAX] {
+            let mut hasher = ContentHasher::new();
+            bytes.chunks(step).for_each(|piece| hasher.update(piece));
+            let digests = hasher.finish();
+            assert_eq!(digests.length, length);
+            assert_eq!(digests.sha256, sha256);
+            assert_eq!(digests.blake3, blake3);
+            assert_eq!(digests.tree.len() as u64, vector["tree_length"]);
+            let of_tree = ContentId::sha256(hash(&vector["tree_sha256"]).0);
+            let mut proof = Proof::new(of_tree).unwrap();
+            proof.update(&digests.tree);
+            assert!(proof.holds());
+            if let Some(hex) = vector["tree_hex"].as_str() {
+                let written: String = digests.tree.iter().map(|b| format!("{b:02x}")).collect();
+                assert_eq!(written, hex);
+            }
+        }
+        assert_eq!(tree::tree_length(length), vector["tree_length"]);
+        let leaves = vector["leaves"].as_u64();
+        assert_eq!(tree::leaves_of(tree::tree_length(length)), leaves);
+        for id in [ContentId::sha256(sha256.0), ContentId::blake3(blake3.0)] {
+            let mut proof = Proof::new(id).unwrap();
+            bytes.chunks(999).for_each(|piece| proof.update(piece));
+            assert_eq!(proof.hashed(), length);
+            assert!(proof.clone().holds());
+            proof.update(b"more");
+            assert!(!proof.holds());
+        }
+    }
 }

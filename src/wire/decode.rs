@@ -10,8 +10,8 @@ use thiserror::Error;
 use super::fast::{self, Cursor};
 use super::{Message, typed};
 
-/// Messages taken from one datagram. Past it the rest is skipped: a datagram of nodes that mean
-/// well holds ten or so, while 65,507 bytes have room for thousands of tiny ones.
+/// Elements of one datagram that are looked into. The rest is skipped: a datagram of nodes that
+/// mean well holds ten or so, while 65,507 bytes have room for thousands of tiny ones.
 pub const MAX_MESSAGES: usize = 256;
 
 /// What was read from one datagram.
@@ -39,15 +39,32 @@ pub enum DecodeError {
 
 /// Reads one datagram. The messages borrow from it.
 pub fn decode(datagram: &[u8]) -> Result<Decoded<'_>, DecodeError> {
-    let text = std::str::from_utf8(datagram).map_err(|_| DecodeError::NotUtf8)?;
-    let mut cursor = Cursor::new(text);
+    // Looked at only when something is wrong: a second pass over good datagrams would be waste.
+    walk(datagram, fast::message).map_err(|error| match std::str::from_utf8(datagram) {
+        Ok(_) => error,
+        Err(_) => DecodeError::NotUtf8,
+    })
+}
+
+/// A way of taking a message off the array (see [`fast::message`]).
+type Fast<'a> = fn(&mut Cursor<'a>) -> Option<Option<Message<'a>>>;
+
+fn walk<'a>(datagram: &'a [u8], fast: Fast<'a>) -> Result<Decoded<'a>, DecodeError> {
+    let mut cursor = Cursor::new(datagram);
     if !cursor.take(b'[') {
         return Err(DecodeError::NotAnArray);
     }
     let mut decoded = Decoded::default();
     if !cursor.take(b']') {
+        let mut elements = 0usize;
         loop {
-            element(&mut cursor, &mut decoded)?;
+            let read = elements < MAX_MESSAGES;
+            let message = element(&mut cursor, fast, read)?;
+            match message.filter(|_| read) {
+                Some(message) => decoded.messages.push(message),
+                None => decoded.skipped = decoded.skipped.saturating_add(1),
+            }
+            elements = elements.saturating_add(1);
             if cursor.take(b']') {
                 break;
             }
@@ -63,30 +80,21 @@ pub fn decode(datagram: &[u8]) -> Result<Decoded<'_>, DecodeError> {
     }
 }
 
-/// Takes one element off the array, into `decoded` if it is understood and there is room.
-fn element<'a>(cursor: &mut Cursor<'a>, decoded: &mut Decoded<'a>) -> Result<(), DecodeError> {
-    let full = decoded.messages.len() >= MAX_MESSAGES;
-    let message = match fast::message(cursor) {
-        Some(message) => message,
-        None => {
-            let raw = value(cursor)?;
-            if full { None } else { typed::message(raw) }
-        }
-    };
-    match message {
-        Some(message) if !full => decoded.messages.push(message),
-        _ => decoded.skipped = decoded.skipped.saturating_add(1),
+/// Takes one element off the array; `None` if it is not understood, or not to be `read`.
+fn element<'a>(
+    cursor: &mut Cursor<'a>,
+    fast: Fast<'a>,
+    read: bool,
+) -> Result<Option<Message<'a>>, DecodeError> {
+    if read && let Some(message) = fast(cursor) {
+        return Ok(message);
     }
-    Ok(())
-}
-
-/// Takes one JSON value of any form off the array, without recursion.
-fn value<'a>(cursor: &mut Cursor<'a>) -> Result<&'a RawValue, DecodeError> {
-    let mut values = serde_json::Deserializer::from_str(cursor.rest()).into_iter::<&RawValue>();
+    // Stops at the end of the value, checks that it is UTF-8, and does not recurse.
+    let mut values = serde_json::Deserializer::from_slice(cursor.rest()).into_iter::<&RawValue>();
     let value = values
         .next()
         .and_then(Result::ok)
         .ok_or(DecodeError::BrokenJson)?;
     cursor.advance(values.byte_offset());
-    Ok(value)
+    Ok(if read { typed::message(value) } else { None })
 }

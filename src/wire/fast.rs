@@ -10,30 +10,32 @@ use memchr::memchr2;
 
 use super::{Cookie, Id, MAX_NUMBER, Message};
 
-/// A place in the text of a datagram.
+/// A place in the bytes of a datagram.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     /// What lies ahead.
-    rest: &'a str,
+    rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { rest: text }
+    pub(super) fn new(datagram: &'a [u8]) -> Self {
+        Self { rest: datagram }
     }
 
     /// What lies ahead.
-    pub(super) fn rest(&self) -> &'a str {
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Moves on by `bytes`; to the end if that is no place between characters.
+    /// Moves on by `bytes`, or to the end.
     pub(super) fn advance(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or("");
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.rest.first() {
+            self.advance(1);
+        }
     }
 
     /// Whether nothing but white space is left.
@@ -44,35 +46,35 @@ impl<'a> Cursor<'a> {
 
     /// Skips white space, then takes `byte` if it comes next.
     pub(super) fn take(&mut self, byte: u8) -> bool {
-        if self.rest.as_bytes().first().is_some_and(|&b| b <= b' ') {
-            self.skip_space();
-        }
-        let taken = self.rest.as_bytes().first() == Some(&byte);
+        self.skip_space();
+        let taken = self.rest.first() == Some(&byte);
         if taken {
             self.advance(1);
         }
         taken
     }
 
-    /// Takes a string without escapes, and gives what is between the quotes.
+    /// Takes a string of printable ASCII without escapes, and gives what is between the quotes.
     fn text(&mut self) -> Option<&'a str> {
         if !self.take(b'"') {
             return None;
         }
-        let end = memchr2(b'"', b'\\', self.rest.as_bytes())?;
+        let end = memchr2(b'"', b'\\', self.rest)?;
         let (text, after) = self.rest.split_at_checked(end)?;
-        // A control character in a string is broken JSON.
-        if !after.starts_with('"') || has_control(text.as_bytes()) {
+        if after.first() != Some(&b'"') || !is_printable(text) {
             return None;
         }
         self.advance(end.saturating_add(1));
-        Some(text)
+        // SAFETY: `is_printable` has found every byte of `text` to be ASCII, which is UTF-8. The
+        // checked conversion would go over the text once more, at the price of a fifth of the
+        // speed of `decode`.
+        Some(unsafe { std::str::from_utf8_unchecked(text) })
     }
 
     /// Takes a whole number of at most 2^63 - 1.
     fn number(&mut self) -> Option<u64> {
         self.skip_space();
-        let bytes = self.rest.as_bytes();
+        let bytes = self.rest;
         let mut value = 0u64;
         let mut digits = 0usize;
         while let Some(digit) = bytes.get(digits).filter(|b| b.is_ascii_digit()) {
@@ -93,9 +95,11 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Whether a byte below 0x20 is among them; without an early way out, which lets it be vectorised.
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().fold(false, |found, &b| found | (b < 0x20))
+/// Whether all of them are ASCII and none is a control character below 0x20, which would be broken
+/// JSON in a string. One comparison a byte and no early way out: this becomes vector code.
+fn is_printable(bytes: &[u8]) -> bool {
+    let above_space = bytes.iter().map(|b| b.wrapping_sub(0x20));
+    above_space.fold(0, u8::max) < 0x60
 }
 
 /// Takes one message of a known shape off the array.
@@ -172,5 +176,5 @@ fn cookie<'a>(ahead: &mut Cursor<'a>) -> Option<Cookie<'a>> {
         return None;
     }
     let length = start.len().checked_sub(ahead.rest.len())?;
-    Cookie::new(start.get(..length)?)
+    Cookie::new(std::str::from_utf8(start.get(..length)?).ok()?)
 }
