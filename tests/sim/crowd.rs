@@ -11,7 +11,7 @@ use crate::link::{Access, FAST_ETHERNET};
 use crate::net::{Action, HostId};
 use crate::node::Node;
 use crate::rng::Rng;
-use crate::world::{World, address, seconds};
+use crate::world::{World, address, from_environment, seconds};
 
 const READER: HostId = 0;
 
@@ -51,7 +51,7 @@ fn known() -> Vec<std::net::SocketAddr> {
 
 #[test]
 fn forty_peers_of_mixed_quality() {
-    let what = Synthetic::new(50, 48 << 20);
+    let what = Synthetic::new(50, 40 << 20);
     let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
     let reader = Node::new(501, &known()).fetching(what);
     let mut world = forty(50, what, reader, &access);
@@ -69,13 +69,13 @@ fn forty_peers_of_mixed_quality() {
 /// A program reads 128 KiB here and there while the whole is fetched in the background.
 #[test]
 fn urgent_reads_go_before_bulk() {
-    let what = Synthetic::new(51, 96 << 20);
+    let what = Synthetic::new(51, 40 << 20);
     let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
     let reader = Node::new(511, &known()).fetching(what);
     let mut world = forty(51, what, reader, &access);
     let mut rng = Rng::new(51);
     for i in 0..60 {
-        let at = seconds(2) + Duration::from_millis(150) * i;
+        let at = seconds(1) + Duration::from_millis(60) * i;
         let range = ByteRange::at(rng.below((what.length >> 17) - 1) << 17, 128 << 10);
         world.have(at, READER, move |node, now| node.read(now, what, range));
     }
@@ -99,14 +99,6 @@ fn urgent_reads_go_before_bulk() {
     assert!(median < Duration::from_millis(600), "{median:?}");
     assert!(worst < Duration::from_secs(6), "{worst:?}");
     assert!(world.node(READER).has_finished(what));
-}
-
-/// A number from the environment, for runs larger than a test should be.
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
 }
 
 /// `SIM_NODES` nodes want the same `SIM_LENGTH` bytes, which one of them has; each serves what it

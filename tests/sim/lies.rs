@@ -73,8 +73,28 @@ fn a_length_beyond_all_measure() {
     survives("eof 2^64-1", &Lie::Eof(u64::MAX), 1, 40, false);
 }
 
+/// Two against one: the length that more peers claim is the one to go by, also when the liar was
+/// quicker.
 #[test]
-fn a_length_too_small() {
+fn a_length_too_small_is_outvoted() {
+    for (seed, claimed) in [(38, LENGTH / 2), (39, 1), (40, 0)] {
+        let (mut world, what) = beside(&Lie::Eof(claimed), 1, seed);
+        world.add_deployed(50, &access(), Deployed::new(seed ^ 3, &[what], &[]));
+        world.have(seconds(0), LEECHER, |node, now| node.know(now, address(50)));
+        let name = format!("eof {claimed}, two honest");
+        let done = world.run_transfer(&name, seconds(40), LEECHER, what);
+        assert!(
+            done,
+            "{name}: lengths {:?}",
+            world.goal(LEECHER, what).found
+        );
+    }
+}
+
+/// One against one, nobody can know; but the shorter length is proved wrong as soon as it is
+/// complete, and going on with the other must then be possible.
+#[test]
+fn a_length_too_small_in_a_tie() {
     survives("eof /2", &Lie::Eof(LENGTH / 2), 1, 40, false);
     survives("eof 0", &Lie::Eof(0), 1, 40, false);
 }

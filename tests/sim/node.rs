@@ -2,6 +2,7 @@
 //! on the spot, a disk that takes its time, and records of all that arrives.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -133,6 +134,11 @@ impl Node {
         self
     }
 
+    /// Is told of another peer.
+    pub fn know(&mut self, now: Time, peer: SocketAddr) {
+        self.swarm.add_peer(now, peer);
+    }
+
     /// Looks for `what`, and wants all of it once its length is known.
     pub fn fetch(&mut self, now: Time, what: Synthetic) {
         self.goals.insert(what.id(), Goal::new(what, now));
@@ -166,6 +172,27 @@ impl Node {
 
     pub fn has_finished(&self, what: Synthetic) -> bool {
         self.goal(what).is_some_and(|goal| goal.finished.is_some())
+    }
+
+    /// What the swarm says of its peers, one line each.
+    pub fn explain(&self, now: Time) -> String {
+        let mut lines = String::new();
+        for peer in self.swarm.peer_reports(now) {
+            let _ = writeln!(
+                lines,
+                "{:9.3} s {} {} rtt {:?} rate {:.3} MB/s loss {:.3} in flight {} of {} by {}",
+                now.since_start().as_secs_f64(),
+                peer.address,
+                peer.phase,
+                peer.round_trip.unwrap_or_default(),
+                peer.rate.unwrap_or_default() / 1e6,
+                peer.loss,
+                peer.in_flight,
+                peer.window,
+                peer.length,
+            );
+        }
+        lines
     }
 
     fn drain_events(&mut self, now: Time) {

@@ -149,10 +149,10 @@ fn fragments_that_never_arrive() {
 /// then none of them arrives any more: going on must not come to an end with it.
 #[test]
 fn the_fragmentation_cliff_is_not_fallen_off() {
-    let what = Synthetic::new(8, 96 * MIB);
+    let what = Synthetic::new(8, 80 * MIB);
     let access = fifty_ms().lossy(0.01);
     let mut world = from_deployed(8, what, &access);
-    check(&mut world, "the cliff: 1% loss, 96 MiB", 120, what, 0.3);
+    check(&mut world, "the cliff: 1% loss, 80 MiB", 120, what, 0.3);
     assert!(world.reassembly_failures(LEECHER) < 2000);
 }
 

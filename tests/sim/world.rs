@@ -107,8 +107,17 @@ impl World {
     }
 
     /// Runs until node `id` has all of `what`, or `limit`; prints the figures; true if it has.
+    /// With `SIM_EXPLAIN=<milliseconds>`, what the swarm knows of its peers is printed that often.
     pub fn run_transfer(&mut self, name: &str, limit: Time, id: HostId, what: Synthetic) -> bool {
-        let done = self.run(limit, |world| world.node(id).has_finished(what));
+        let step = from_environment("SIM_EXPLAIN", 0);
+        let mut at = self.now();
+        let mut done = false;
+        while step > 0 && at < limit && !done {
+            print!("{}", self.node(id).explain(at));
+            at = at + Duration::from_millis(step);
+            done = self.run(at.min(limit), |world| world.node(id).has_finished(what));
+        }
+        done = done || self.run(limit, |world| world.node(id).has_finished(what));
         self.print_figures(name, id, what);
         done
     }
@@ -175,4 +184,12 @@ pub fn address(n: u32) -> SocketAddr {
 /// The moment `n` seconds after the start.
 pub fn seconds(n: u64) -> Time {
     Time::from_start(Duration::from_secs(n))
+}
+
+/// A number from the environment, for runs larger than a test should be.
+pub fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
 }
