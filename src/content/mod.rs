@@ -3,9 +3,12 @@
 //! Everything here is pure: no I/O, no clock, no network. The other rooms build on these types so
 //! that an id, an offset and a length cannot be mistaken for one another or for a path.
 
+mod hasher;
 mod id;
 mod range;
+pub mod tree;
 
+pub use hasher::{ContentHasher, Digests, Proof};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use range::{ByteRange, RangeSet};
 

@@ -1,8 +1,540 @@
-//! (stub)
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("stub")]
-    Stub,
+//! The persistent store: complete content, partial content, the index of seeded files.
+//!
+//! What a crash can leave behind is thought out here, once:
+//!
+//! - Complete content is one file, named by its hash, that appears by a rename after its bytes were
+//!   made durable. So a file under `complete/` is always whole, and finding it needs no index: the
+//!   path follows from the id.
+//! - Partial content is a sparse file and a map (see [`Partial`]). Of what is in the file, only what
+//!   the map says counts, and the map is written after the data that it speaks of.
+//! - Completing goes: data and map durable, rename, both folders durable, index entry, index durable,
+//!   map removed. A map without data therefore says "renamed, perhaps not in the index yet", and
+//!   opening the store needs to look at these alone, never at a million complete files.
+//! - The index ([`index`]) can be lost. What is complete is found again by listing the files; seeded
+//!   files have to be hashed again.
+//!
+//! A stranger's question for content that is not held is answered from memory alone
+//! ([`Store::may_hold`]). Content that is asked for often stays open in a bounded set of descriptors.
+//! No lock is held across an fsync where a reader would wait for it.
+
+mod cache;
+mod error;
+mod file;
+mod identity;
+mod index;
+mod layout;
+mod map;
+mod partial;
+mod prefixes;
+mod recovery;
+mod trees;
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use tracing::warn;
+
+use crate::content::{ContentId, Digests, Hash, Kind, MAX_LENGTH};
+
+pub use cache::BlockCache;
+pub use error::StoreError;
+pub use file::Content;
+pub use identity::Identity;
+pub use partial::Partial;
+
+use index::{Index, Record};
+use layout::{Layout, create_folder, remove_file, sync_folder};
+use prefixes::Prefixes;
+
+/// Files kept open for reading. A process usually may have 1024 descriptors, and the sockets,
+/// partial files and the mount need some of them.
+const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// Changes of the index after which it is made durable.
+const FLUSH_AFTER_CHANGES: usize = 1024;
+/// The time after which the next change makes it durable.
+const FLUSH_AFTER: Duration = Duration::from_secs(5);
+/// Places that one id is tried at before it counts as not held.
+const PLACES: usize = 64;
+/// Peers remembered at most.
+const PEERS: usize = 1024;
+
+/// Locks `mutex`. A thread that panicked while it held the lock left whole values behind: every
+/// critical section of this room is a few assignments.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
+
+/// How much is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Complete content in the store, tree files among it.
+    pub held: u64,
+    /// Files seeded from where they lie.
+    pub seeded: u64,
+}
+
+/// A file seeded from where it lies, as it was when hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeded {
+    /// Where.
+    pub path: PathBuf,
+    /// SHA-256 of the content.
+    pub sha256: Hash,
+    /// BLAKE3 of the content.
+    pub blake3: Hash,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// An open store. Clones are the same store; the folder stays locked until the last of them, and
+/// the last [`Partial`], is gone.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    layout: Layout,
+    index: Index,
+    prefixes: Prefixes,
+    open_files: Mutex<LruCache<ContentId, Content>>,
+    partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
+    unsaved: Mutex<Unsaved>,
+    empty: Content,
+    /// Dropped last of all.
+    _lock: File,
+}
+
+/// What is in the index but not yet durable.
+struct Unsaved {
+    changes: usize,
+    since: Instant,
+    /// Ids of complete content whose map is to be removed once the index is durable.
+    landed: Vec<ContentId>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, creating what is missing, and takes back what a crash left.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] while another process has it open, [`StoreError::NewerVersion`], or
+    /// what the disk said.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let layout = Layout::new(dir);
+        let lock = layout.prepare()?;
+        let prefixes = Prefixes::default();
+        let index = recovery::open_index(&layout, &prefixes)?;
+        let path = layout.empty();
+        let empty = File::open(&path).map_err(|e| StoreError::io("open", &path, e))?;
+        let store = Self(Arc::new(Inner {
+            layout,
+            index,
+            prefixes,
+            open_files: Mutex::new(LruCache::new(OPEN_FILES)),
+            partials: Mutex::new(HashMap::new()),
+            unsaved: Mutex::new(Unsaved {
+                changes: 0,
+                since: Instant::now(),
+                landed: Vec::new(),
+            }),
+            empty: Content::stored(empty, 0),
+            _lock: lock,
+        }));
+        if !store.0.index.is_whole()? {
+            store.rebuild_index()?;
+        }
+        store.recover_partials()?;
+        Ok(store)
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.0.layout.dir()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// Whether content may be held, complete or seeded. Never wrong when it says no, hardly ever
+    /// when it says yes; answered from memory.
+    #[must_use]
+    pub fn may_hold(&self, id: &ContentId) -> bool {
+        id.is_empty_content() || self.0.prefixes.may_hold(id)
+    }
+
+    /// Opens content that is complete: in the store, or seeded and unchanged, or a tree file.
+    ///
+    /// # Errors
+    /// What the disk or the index said; content that is gone or changed is `None`.
+    pub fn open_content(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
+        if id.is_empty_content() {
+            return Ok(Some(self.0.empty.clone()));
+        }
+        if !self.0.prefixes.may_hold(id) {
+            return Ok(None);
+        }
+        let open = lock(&self.0.open_files).get(id).cloned();
+        if let Some(content) = open {
+            if content.still_valid() {
+                return Ok(Some(content));
+            }
+            lock(&self.0.open_files).pop(id);
+        }
+        let found = self.find(id)?;
+        if let Some(content) = &found {
+            lock(&self.0.open_files).put(*id, content.clone());
+        }
+        Ok(found)
+    }
+
+    fn find(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
+        if let Some(content) = self.open_complete(id)? {
+            return Ok(Some(content));
+        }
+        if let Some(other) = self.0.index.paired(id)?
+            && let Some(content) = self.open_complete(&other)?
+        {
+            return Ok(Some(content));
+        }
+        for (path, record) in self.0.index.seeded_as(id, PLACES)? {
+            let opened = Content::seeded(&path, &record.identity)
+                .map_err(|e| StoreError::io("open", &path, e))?;
+            if opened.is_some() {
+                return Ok(opened);
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_complete(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
+        let path = self.layout().complete(id);
+        let open = || -> io::Result<Option<Content>> {
+            let file = File::open(&path)?;
+            let metadata = file.metadata()?;
+            if !metadata.is_file() {
+                return Ok(None);
+            }
+            Ok(Some(Content::stored(file, metadata.len())))
+        };
+        match open() {
+            Ok(Some(content)) if id.kind == Kind::TreeV2 => Ok(self.checked_tree(id, content)),
+            Ok(found) => Ok(found),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(StoreError::io("open", &path, e)),
+        }
+    }
+
+    /// The length of content that [`Store::open_content`] would open.
+    ///
+    /// # Errors
+    /// As [`Store::open_content`].
+    pub fn length_of(&self, id: &ContentId) -> Result<Option<u64>, StoreError> {
+        Ok(self.open_content(id)?.map(|content| content.length()))
+    }
+
+    /// What is held, at most `limit` of it, with lengths: complete content under its id, then
+    /// seeded content under its SHA-256. Tree files are left out. Whether seeded files are
+    /// unchanged shows when they are opened.
+    #[must_use]
+    pub fn contents(&self, limit: usize) -> Vec<(ContentId, u64)> {
+        let list = || -> Result<_, redb::Error> {
+            let mut found = self.0.index.complete(Kind::Sha256, limit)?;
+            found.extend(
+                self.0
+                    .index
+                    .complete(Kind::Blake3, limit - found.len().min(limit))?,
+            );
+            let known = found.len();
+            // Some of the seeded files may be complete too, or the same content twice.
+            for (_, record) in self.0.index.seeded(limit)? {
+                found.push((ContentId::sha256(record.sha256.0), record.identity.size));
+            }
+            if found.len() > known {
+                found.sort_unstable();
+                found.dedup();
+            }
+            found.truncate(limit);
+            Ok(found)
+        };
+        list().unwrap_or_else(|error| {
+            warn!(%error, "the index could not be listed");
+            Vec::new()
+        })
+    }
+
+    /// How much is held.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let (held, seeded) = self.0.index.counts().unwrap_or_else(|error| {
+            warn!(%error, "the index could not be counted");
+            (0, 0)
+        });
+        Counts { held, seeded }
+    }
+
+    /// Opens partial content of `length` bytes: continues what an earlier run left of it or starts
+    /// from nothing. Opened twice it is the same; of another length, it replaces the former.
+    ///
+    /// # Errors
+    /// [`StoreError::Length`], or what the disk said.
+    pub fn partial(&self, id: &ContentId, length: u64) -> Result<Partial, StoreError> {
+        if length == 0 || length > MAX_LENGTH {
+            return Err(StoreError::Length { length });
+        }
+        let mut partials = lock(&self.0.partials);
+        if let Some(shared) = partials.get(id).and_then(Weak::upgrade) {
+            let open = Partial::from_shared(shared);
+            if open.is_open() {
+                if open.length() == length {
+                    return Ok(open);
+                }
+                open.discard();
+            }
+        }
+        // Its map is from now on that of new partial content.
+        lock(&self.0.unsaved).landed.retain(|landed| landed != id);
+        let partial = Partial::open(self, *id, length)?;
+        partials.retain(|_, shared| shared.strong_count() > 0);
+        partials.insert(*id, Arc::downgrade(partial.shared()));
+        Ok(partial)
+    }
+
+    /// Partial content on disk: id, length, bytes present.
+    #[must_use]
+    pub fn partials(&self) -> Vec<(ContentId, u64, u64)> {
+        self.list_partials().unwrap_or_else(|error| {
+            warn!(%error, "partial content could not be listed");
+            Vec::new()
+        })
+    }
+
+    /// Seeds the file at `path`, which was `identity` when it was hashed to `digests`. Absolute;
+    /// its last component must not be a symbolic link, since none is followed when it is opened.
+    ///
+    /// # Errors
+    /// What the index or the disk said.
+    pub fn add_seeded(
+        &self,
+        path: &Path,
+        identity: Identity,
+        digests: &Digests,
+    ) -> Result<(), StoreError> {
+        self.add_all_seeded(&[(path, identity, digests)])
+    }
+
+    /// [`Store::add_seeded`] for many files at once, at a tenth of the cost for each.
+    ///
+    /// # Errors
+    /// What the index or the disk said; then none of them is seeded.
+    pub fn add_all_seeded(&self, files: &[(&Path, Identity, &Digests)]) -> Result<(), StoreError> {
+        let records: Vec<_> = files
+            .iter()
+            .map(|(path, identity, digests)| {
+                let record = Record {
+                    sha256: digests.sha256,
+                    blake3: digests.blake3,
+                    identity: *identity,
+                };
+                (*path, record)
+            })
+            .collect();
+        for (_, _, digests) in files {
+            self.keep_tree(digests)?;
+        }
+        for (_, _, digests) in files {
+            // Before the index has them, so that a question is never denied what is there.
+            self.0.prefixes.insert(&ContentId::sha256(digests.sha256.0));
+            self.0.prefixes.insert(&ContentId::blake3(digests.blake3.0));
+        }
+        self.0.index.add_seeded(&records)?;
+        self.changed(files.len(), None)
+    }
+
+    /// The hashes (SHA-256, BLAKE3) and length of a seeded file that has not changed since it was
+    /// hashed.
+    #[must_use]
+    pub fn seeded_digests(&self, path: &Path, identity: &Identity) -> Option<(Hash, Hash, u64)> {
+        let record = self.0.index.seeded_at(path).ok()??;
+        record
+            .identity
+            .is_still(identity)
+            .then_some((record.sha256, record.blake3, identity.size))
+    }
+
+    /// Every seeded file, in the order of the paths' bytes.
+    #[must_use]
+    pub fn seeded(&self) -> Vec<Seeded> {
+        let found = self.0.index.seeded(usize::MAX).unwrap_or_else(|error| {
+            warn!(%error, "the seeded files could not be listed");
+            Vec::new()
+        });
+        found
+            .into_iter()
+            .map(|(path, record)| Seeded {
+                path,
+                sha256: record.sha256,
+                blake3: record.blake3,
+                length: record.identity.size,
+            })
+            .collect()
+    }
+
+    /// Seeds `path` no longer.
+    ///
+    /// # Errors
+    /// What the index said.
+    pub fn forget_seeded(&self, path: &Path) -> Result<(), StoreError> {
+        if let Some(record) = self.0.index.seeded_at(path)? {
+            self.0.index.remove_seeded(path)?;
+            let mut open_files = lock(&self.0.open_files);
+            open_files.pop(&ContentId::sha256(record.sha256.0));
+            open_files.pop(&ContentId::blake3(record.blake3.0));
+        }
+        self.changed(1, None)
+    }
+
+    /// The peers given to [`Store::remember_peers`] last, in that order.
+    #[must_use]
+    pub fn remembered_peers(&self) -> Vec<SocketAddr> {
+        let found = self.0.index.peers().unwrap_or_else(|error| {
+            warn!(%error, "the remembered peers could not be read");
+            Vec::new()
+        });
+        found.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Remembers these peers, at most the first 1024, in place of those before.
+    ///
+    /// # Errors
+    /// What the index said.
+    pub fn remember_peers(&self, peers: &[SocketAddr]) -> Result<(), StoreError> {
+        let peers: Vec<_> = peers.iter().take(PEERS).map(ToString::to_string).collect();
+        self.0.index.set_peers(&peers)?;
+        self.changed(1, None)
+    }
+
+    /// Keeps what one pass over complete content taught: which hashes belong together, so that it
+    /// is found by either, and the tree. A failure is logged; all of it can be learned again.
+    pub fn learned_digests(&self, digests: &Digests) {
+        let learn = || -> Result<(), StoreError> {
+            self.0.index.add_pair(digests.sha256, digests.blake3)?;
+            self.0.prefixes.insert(&ContentId::sha256(digests.sha256.0));
+            self.0.prefixes.insert(&ContentId::blake3(digests.blake3.0));
+            self.keep_tree(digests)?;
+            self.changed(1, None)
+        };
+        if let Err(error) = learn() {
+            warn!(sha256 = %digests.sha256, %error, "the hashes of content could not be kept");
+        }
+    }
+
+    /// The same content's other id (SHA-256 for BLAKE3 and the other way round), where it is known
+    /// for complete content.
+    #[must_use]
+    pub fn paired(&self, id: &ContentId) -> Option<ContentId> {
+        self.0.index.paired(id).ok()?
+    }
+
+    /// Renames `from`, whose bytes are durable, to where complete content of `id` belongs, and
+    /// enters it into the index.
+    fn land(&self, id: &ContentId, length: u64, from: &Path) -> Result<(), StoreError> {
+        let folder = self.layout().complete_folder(id);
+        let to = self.layout().complete(id);
+        if !folder.is_dir() {
+            create_folder(&folder)?;
+            let above = self.layout().kind_folder(id.kind);
+            sync_folder(&above).map_err(|e| StoreError::io("write", &above, e))?;
+        }
+        self.0.prefixes.insert(id);
+        fs::rename(from, &to)
+            .and_then(|()| sync_folder(&folder))
+            .and_then(|()| sync_folder(&self.layout().partial_root()))
+            .map_err(|e| StoreError::io("write", &to, e))?;
+        // The file counts, and its map will bring it into the index at the next start.
+        if let Err(error) = self.enter(id, length) {
+            warn!(%id, %error, "complete content could not be entered into the index");
+        }
+        Ok(())
+    }
+
+    fn enter(&self, id: &ContentId, length: u64) -> Result<(), StoreError> {
+        self.0.prefixes.insert(id);
+        Ok(self.0.index.add_complete(&[(*id, length)])?)
+    }
+
+    fn leave(&self, id: &ContentId) -> Result<(), StoreError> {
+        Ok(self.0.index.remove_complete(id)?)
+    }
+
+    /// Counts changes of the index and makes them durable when enough have gathered.
+    fn changed(&self, changes: usize, landed: Option<ContentId>) -> Result<(), StoreError> {
+        let due = {
+            let mut unsaved = lock(&self.0.unsaved);
+            unsaved.changes += changes;
+            unsaved.landed.extend(landed);
+            unsaved.changes >= FLUSH_AFTER_CHANGES || unsaved.since.elapsed() >= FLUSH_AFTER
+        };
+        if due { self.flush() } else { Ok(()) }
+    }
+
+    /// Makes the index durable. The store does so by itself every thousand changes, with a change
+    /// five seconds after the last time, and when it is dropped.
+    ///
+    /// # Errors
+    /// What the index said.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.0.flush()
+    }
+}
+
+impl Inner {
+    fn flush_index(&self) -> Result<(), StoreError> {
+        Ok(self.index.flush()?)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let (changes, landed) = {
+            let mut unsaved = lock(&self.unsaved);
+            unsaved.since = Instant::now();
+            let landed = std::mem::take(&mut unsaved.landed);
+            (std::mem::take(&mut unsaved.changes), landed)
+        };
+        if changes == 0 {
+            return Ok(());
+        }
+        if let Err(error) = self.flush_index() {
+            let mut unsaved = lock(&self.unsaved);
+            unsaved.changes += changes;
+            unsaved.landed.extend(landed);
+            return Err(error);
+        }
+        // Under the lock, so that none of them is that of new partial content of the same id.
+        let partials = lock(&self.partials);
+        for id in landed {
+            let map = self.layout.partial_map(&id);
+            let reopened = partials
+                .get(&id)
+                .and_then(Weak::upgrade)
+                .is_some_and(|shared| Partial::from_shared(shared).is_open());
+            if !reopened && let Err(error) = remove_file(&map) {
+                warn!(map = %map.display(), %error, "a map that is done with could not be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            warn!(%error, "the index could not be made durable");
+        }
+    }
+}

@@ -1,3 +1,413 @@
-//! (stub)
+//! The protocol's brain: peers, cookies, congestion, scheduling, serving, discovery.
+//!
+//! [`Swarm`] is a deterministic state machine. It owns no socket, clock, thread or file; time is an
+//! argument, randomness comes from the seed, and every map it walks is ordered, so the same calls
+//! give the same datagrams. The shell (`node`) and the simulator (`tests/sim`) drive it alike.
+//!
+//! Its methods have one grammar:
+//! - `handle_*` takes what happened outside: a datagram, a moment that was waited for.
+//! - `want`, `unwant`, `find`, `forget`, `distrust`, `add_peer` say what the application needs.
+//! - `poll_*` gives what is to be done outside. After any of the above, drain
+//!   [`Swarm::poll_event`], then [`Swarm::poll_transmit`], then wait until [`Swarm::poll_timeout`]
+//!   or the next input.
+//! - [`Swarm::answer`] writes the reply to an [`Event::Asked`], for which the caller has read the
+//!   content.
+//!
+//! Everything from the network is hostile. What it can make this hold is bounded: peers by
+//! [`Config::max_peers`], requests per peer, claims, hints and sources per id, queued replies; an
+//! address that has not proved itself is not remembered at all.
+
+mod acquaintance;
+mod address;
+mod asking;
+mod congestion;
+mod cookie;
+mod fetch;
+mod finding;
+mod peer;
+mod receiving;
+mod repeats;
+mod report;
+mod rtt;
+mod search;
+mod serving;
 mod time;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::content::{ByteRange, ContentId};
+use crate::wire::{self, Message};
+
+pub use fetch::Class;
+pub use report::{FetchReport, PeerReport, Stats};
+pub use serving::{Answer, Ask, MAX_ANSWER, Question};
 pub use time::Time;
+
+use cookie::Secret;
+use fetch::Fetch;
+use peer::Peer;
+use repeats::Repeats;
+use serving::Interest;
+
+/// What a swarm is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Peers that are remembered at most.
+    pub max_peers: usize,
+    /// Content bytes that may be in flight towards us from all peers together: what the socket's
+    /// receive buffer and the store can take.
+    pub receive_budget: u64,
+    /// Whether known peers are probed now and then, and asked for others.
+    pub probe: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_peers: 2048,
+            receive_budget: 8 << 20,
+            probe: true,
+        }
+    }
+}
+
+/// What the application is to know or to do.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An id that was looked for exists and has this length, as far as the peers that answered
+    /// agree. May come again with another length when the first turns out to be a minority's.
+    Found {
+        /// What was found.
+        id: ContentId,
+        /// Bytes.
+        length: u64,
+    },
+    /// Wanted bytes arrived. Each byte that is wanted comes once, unverified.
+    Data {
+        /// Of what.
+        id: ContentId,
+        /// Where the first byte belongs.
+        offset: u64,
+        /// The bytes.
+        data: Vec<u8>,
+        /// Who sent them.
+        from: SocketAddr,
+    },
+    /// A peer asks for content; read it and call [`Swarm::answer`], or drop it.
+    Asked(Ask),
+}
+
+/// The state machine. See the module for how it is driven.
+pub struct Swarm {
+    config: Config,
+    secret: Secret,
+    random: fastrand::Rng,
+    peers: BTreeMap<SocketAddr, Peer>,
+    /// Peers that have requests in flight or may be asked for data: those with timers.
+    active: BTreeSet<SocketAddr>,
+    fetches: BTreeMap<ContentId, Fetch>,
+    /// Fetches that have something to ask for and somebody to ask.
+    ready: BTreeSet<ContentId>,
+    /// The fetch that was served last, so that they take turns.
+    last_turn: Option<ContentId>,
+    /// Content bytes in flight from all peers.
+    in_flight: u64,
+    /// The earliest moment at which a pacer that held work back lets go.
+    paced_until: Option<Time>,
+    /// Datagrams that are ready to leave.
+    outbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    events: VecDeque<Event>,
+    interest: Interest,
+    repeats: Repeats,
+    /// Tokens for searching: a bucket that bounds what we ask of strangers.
+    search_tokens: f64,
+    search_tokens_at: Time,
+    probe_timer: Time,
+    housekeeping_at: Time,
+    stats: Stats,
+}
+
+/// Datagrams waiting to be polled; the oldest give way.
+const MAX_OUTBOX: usize = 1024;
+/// Questions waiting to be polled; further ones are dropped, as the network would.
+const MAX_ASKED: usize = 4096;
+/// How often tables are tidied.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+impl Swarm {
+    /// A swarm that knows nobody. `seed` makes its secrets and its choices; it must be unguessable
+    /// outside of tests.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32], now: Time) -> Self {
+        let choices = blake3::derive_key("cjp2pfs swarm choices 1", &seed);
+        let mut first = [0; 8];
+        first.copy_from_slice(&choices[..8]);
+        Self {
+            config,
+            secret: Secret::new(blake3::derive_key("cjp2pfs swarm cookies 1", &seed)),
+            random: fastrand::Rng::with_seed(u64::from_le_bytes(first)),
+            peers: BTreeMap::new(),
+            active: BTreeSet::new(),
+            fetches: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            last_turn: None,
+            in_flight: 0,
+            paced_until: None,
+            outbox: VecDeque::new(),
+            events: VecDeque::new(),
+            interest: Interest::default(),
+            repeats: Repeats::new(u64::from_le_bytes(first)),
+            search_tokens: finding::SEARCH_BURST,
+            search_tokens_at: now,
+            probe_timer: now,
+            housekeeping_at: now + HOUSEKEEPING,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes one datagram from the network.
+    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        let from = wire::normalise(from);
+        self.stats.datagrams_in += 1;
+        self.stats.bytes_in += datagram.len() as u64;
+        if !address::is_unicast(from) {
+            self.stats.dropped += 1;
+            return;
+        }
+        let Ok(decoded) = wire::decode(datagram) else {
+            self.stats.dropped += 1;
+            return;
+        };
+        self.stats.skipped += u64::from(decoded.skipped);
+        self.handle_messages(now, from, datagram.len(), &decoded.messages);
+    }
+
+    fn handle_messages(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        size: usize,
+        messages: &[Message<'_>],
+    ) {
+        let greeting = self.greet(now, from, size, messages);
+        let mut reply = serving::Reply::new(from, &greeting, size);
+        for message in messages {
+            match message {
+                Message::PleaseSendPeers => reply.peers = true,
+                Message::PleaseReturnThisMessage(cookie) => reply.echo(cookie.raw()),
+                Message::PleaseSendContent { id, offset, length } => {
+                    if let Some(id) = id.content() {
+                        reply.question(id, *offset, *length);
+                    }
+                }
+                Message::PleaseListContent => reply.list = true,
+                Message::Peers(peers) => self.handle_peers(now, from, peers),
+                Message::Content {
+                    id,
+                    offset,
+                    eof,
+                    base64,
+                } => {
+                    if let Some(id) = id.content() {
+                        let answer = receiving::Arrival {
+                            id,
+                            offset: *offset,
+                            eof: *eof,
+                            base64,
+                        };
+                        self.handle_content(now, from, &greeting, &answer);
+                    }
+                }
+                Message::MaybeTheyHaveSome { id, peers } => {
+                    if let Some(id) = id.content() {
+                        self.handle_hint(now, from, id, peers);
+                    }
+                }
+                Message::IDoNotHaveThat { id } => {
+                    if let Some(id) = id.content() {
+                        self.handle_no(now, from, &greeting, id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.reply(now, reply);
+    }
+
+    /// Does what has become due by `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.check_timeouts(now);
+        self.run_searches(now);
+        self.run_probes(now);
+        if now >= self.housekeeping_at {
+            self.housekeeping_at = now + HOUSEKEEPING;
+            self.interest.tidy(now);
+            for peer in self.peers.values_mut() {
+                peer.forget_late(now);
+            }
+            self.tidy_active();
+            self.reconsider_lengths(now);
+        }
+    }
+
+    /// The next event, if there is one.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Writes the next datagram to send into `out` and returns where it goes; `None`: nothing now.
+    pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let to = if let Some((to, datagram)) = self.outbox.pop_front() {
+            out.clear();
+            out.extend_from_slice(&datagram);
+            to
+        } else {
+            self.next_request(now, out)?
+        };
+        self.count_sent(to, out.len());
+        Some(to)
+    }
+
+    /// The moment at which [`Swarm::handle_timeout`] and [`Swarm::poll_transmit`] are to be called
+    /// next if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let mut next = self.housekeeping_at;
+        if self.config.probe {
+            next = next.min(self.probe_timer);
+        }
+        if let Some(paced) = self.paced_until {
+            next = next.min(paced);
+        }
+        for address in &self.active {
+            if let Some(peer) = self.peers.get(address) {
+                for due in [peer.timeout_at(), peer.overtaken_at()]
+                    .into_iter()
+                    .flatten()
+                {
+                    next = next.min(due);
+                }
+            }
+        }
+        for fetch in self.fetches.values() {
+            next = next.min(fetch.search.next);
+            if let Some(decide) = fetch.decide_at {
+                next = next.min(decide);
+            }
+        }
+        Some(next)
+    }
+
+    /// Looks for sources of `id`; [`Event::Found`] tells when there is one. Goes on until
+    /// [`Swarm::forget`].
+    pub fn find(&mut self, now: Time, id: ContentId) {
+        let known = self.fetches.contains_key(&id);
+        let fetch = self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
+        fetch.sought = true;
+        if let Some(length) = fetch.length {
+            self.events.push_back(Event::Found { id, length });
+        } else if known {
+            fetch.search.bring_forward(now);
+        }
+        self.run_searches(now);
+    }
+
+    /// Wants `range` of `id`, more urgently than before if it was wanted already. What lies past
+    /// the content's end is not wanted.
+    pub fn want(&mut self, now: Time, id: ContentId, range: ByteRange, class: Class) {
+        self.find_quietly(now, id);
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        let range = match fetch.length {
+            Some(length) => range.intersection(ByteRange::new(0, length)),
+            None => range,
+        };
+        fetch.want(now, range, class);
+        if fetch.sources.is_empty() {
+            fetch.search.bring_forward(now);
+        }
+        self.mark_ready(id);
+    }
+
+    /// Wants nothing of `range` of `id` any more; what was asked for already may still arrive.
+    pub fn unwant(&mut self, id: ContentId, range: ByteRange) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.unwant(range);
+        }
+    }
+
+    /// Forgets everything about `id`: wants, sources, claims.
+    pub fn forget(&mut self, id: ContentId) {
+        self.ready.remove(&id);
+        if self.fetches.remove(&id).is_none() {
+            return;
+        }
+        for address in &self.active {
+            if let Some(peer) = self.peers.get_mut(address) {
+                for request in peer.withdraw(id) {
+                    peer.congestion.on_withdrawn(request.range.len());
+                    self.in_flight = self.in_flight.saturating_sub(request.range.len());
+                }
+            }
+        }
+    }
+
+    /// `peer` supplied bytes of `id` that proved wrong: it is not asked for that id again.
+    pub fn distrust(&mut self, now: Time, id: ContentId, peer: SocketAddr) {
+        self.find_quietly(now, id);
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.refuse(peer);
+            if fetch.sources.is_empty() {
+                fetch.length = None;
+                fetch.search.hurry(now);
+            }
+        }
+    }
+
+    /// Fetches `id` from `peer` alone, if it is a source; `None`: from all sources again. This is how
+    /// the shell finds out which of several suppliers lies.
+    pub fn only_from(&mut self, now: Time, id: ContentId, peer: Option<SocketAddr>) {
+        self.find_quietly(now, id);
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.only = peer;
+        }
+        self.mark_ready(id);
+    }
+
+    /// Limits the content bytes in flight from all peers together.
+    pub fn set_receive_budget(&mut self, bytes: u64) {
+        self.config.receive_budget = bytes;
+    }
+
+    fn find_quietly(&mut self, now: Time, id: ContentId) {
+        self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
+    }
+
+    fn mark_ready(&mut self, id: ContentId) {
+        if self
+            .fetches
+            .get(&id)
+            .is_some_and(|fetch| fetch.has_unasked() && !fetch.sources.is_empty())
+        {
+            self.ready.insert(id);
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        if self.outbox.len() >= MAX_OUTBOX {
+            self.outbox.pop_front();
+        }
+        self.outbox.push_back((to, datagram));
+    }
+
+    fn count_sent(&mut self, to: SocketAddr, size: usize) {
+        self.stats.datagrams_out += 1;
+        self.stats.bytes_out += size as u64;
+        if let Some(peer) = self.peers.get_mut(&to) {
+            peer.bytes_sent += size as u64;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Content that is open for reading: complete in the store, or a seeded file where it lies.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::identity::Identity;
+
+/// Complete content, open for reading. Clones share the descriptor.
+///
+/// A seeded file can be changed by its owner at any moment. Whoever passes its bytes on reads them
+/// first and asks [`Content::still_valid`] afterwards: in that order no change that came before or
+/// during the read goes unnoticed.
+#[derive(Clone, Debug)]
+pub struct Content(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    file: File,
+    length: u64,
+    /// Where a seeded file lies and what it was when hashed; `None` for files of the store's own.
+    seeded: Option<(PathBuf, Identity)>,
+}
+
+impl Content {
+    /// A file of the store's own, which nobody modifies.
+    pub(super) fn stored(file: File, length: u64) -> Self {
+        Self(Arc::new(Inner {
+            file,
+            length,
+            seeded: None,
+        }))
+    }
+
+    /// Opens the file at `path` if it is still the one with `identity`.
+    pub(super) fn seeded(path: &Path, identity: &Identity) -> io::Result<Option<Self>> {
+        let file = match open_regular(path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            Err(e) if out_of_descriptors(&e) => return Err(e),
+            // Gone, replaced by a link, unreadable now: all of them mean that it is not served.
+            Err(_) => return Ok(None),
+        };
+        let found = Identity::of(&file.metadata()?);
+        if !identity.is_still(&found) {
+            return Ok(None);
+        }
+        Ok(Some(Self(Arc::new(Inner {
+            file,
+            length: found.size,
+            seeded: Some((path.to_owned(), found)),
+        }))))
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// The open file, for reading at offsets of one's own (its position is shared).
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.0.file
+    }
+
+    /// Whether it is a file of the user's, not of the store's own.
+    #[must_use]
+    pub fn is_seeded(&self) -> bool {
+        self.0.seeded.is_some()
+    }
+
+    /// Whether the bytes read up to now are those that were hashed.
+    ///
+    /// For a seeded file, whether the open file is unchanged and still the one at its path; two
+    /// system calls, no disk access in the usual case.
+    #[must_use]
+    pub fn still_valid(&self) -> bool {
+        let Some((path, identity)) = &self.0.seeded else {
+            return true;
+        };
+        let same = |metadata: io::Result<fs::Metadata>| {
+            metadata.is_ok_and(|metadata| Identity::of(&metadata) == *identity)
+        };
+        same(self.0.file.metadata()) && same(fs::symlink_metadata(path))
+    }
+
+    /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.
+    ///
+    /// # Errors
+    /// The operating system's. A file that is shorter than its content's length is an
+    /// [`io::ErrorKind::UnexpectedEof`].
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = self.cut(offset, buffer);
+        self.0.file.read_exact_at(wanted, offset)?;
+        Ok(wanted.len())
+    }
+
+    /// Like [`Content::read_at`], but `None` when it would have to wait for the disk, or when the
+    /// file system cannot tell (`preadv2(2)` with `RWF_NOWAIT`).
+    ///
+    /// # Errors
+    /// As [`Content::read_at`].
+    pub fn read_at_nowait(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let wanted = self.cut(offset, buffer);
+        let mut done = 0;
+        while let Some(rest) = wanted.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match read_nowait(&self.0.file, offset + done as u64, rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => done += read,
+                Err(e) => match e.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(None),
+                    _ => return Err(e),
+                },
+            }
+        }
+        Ok(Some(done))
+    }
+
+    /// The part of `buffer` that content from `offset` can fill.
+    fn cut<'b>(&self, offset: u64, buffer: &'b mut [u8]) -> &'b mut [u8] {
+        let left = usize::try_from(self.0.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        &mut buffer[..length]
+    }
+}
+
+/// Opens `path` for reading if it is a regular file, without following a link at its end and
+/// without ever waiting: opening a FIFO, a terminal or a device must not hang or have effects.
+fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)?;
+    // It may have been replaced since the look at its name.
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn out_of_descriptors(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
+}
+
+fn read_nowait(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    // An offset that this platform's call cannot express is left to the call that waits.
+    let offset = libc::off_t::try_from(offset)
+        .map_err(|_| io::Error::from_raw_os_error(libc::EOPNOTSUPP))?;
+    let vector = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: `vector` is one iovec that describes exactly `buffer`, which is borrowed mutably and
+    // so valid for writing until the call has returned; the descriptor is open as long as `file`.
+    let read = unsafe {
+        libc::preadv2(
+            file.as_raw_fd(),
+            &raw const vector,
+            1,
+            offset,
+            libc::RWF_NOWAIT,
+        )
+    };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,484 @@
+//! The embedded database: what is held, where it is seeded from, which hashes belong together.
+//!
+//! The files are the truth of complete content; of what is seeded, the database is the only record,
+//! and losing the last seconds of it costs hashing again. So a change is committed in memory at
+//! once and made durable in batches ([`Index::flush`]): a commit costs some tens of microseconds
+//! in place of an fsync, and a million files can be added at the speed of hashing. Durable commits
+//! save redb's allocator state too (`quick_repair`), since a start after a crash would otherwise
+//! walk the whole database.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{RwLock, RwLockReadGuard};
+
+use redb::{
+    Builder, Database, Durability, Error, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
+use tracing::warn;
+
+use crate::content::{ContentId, Hash, Kind};
+
+use super::identity::Identity;
+use super::prefixes::prefix;
+
+/// Kind and hash -> length.
+const COMPLETE: TableDefinition<[u8; 33], u64> = TableDefinition::new("complete_v1");
+/// SHA-256 -> BLAKE3 of the same content, and the other way round.
+const PAIRS: TableDefinition<[u8; 32], [u8; 32]> = TableDefinition::new("pairs_v1");
+const PAIRS_BACK: TableDefinition<[u8; 32], [u8; 32]> = TableDefinition::new("pairs_back_v1");
+/// Path -> record.
+const SEEDED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("seeded_v1");
+/// Number of a seeded file -> path. The number keeps paths out of the table below, whose size
+/// decides how fast a store with a million files opens.
+const SEEDED_PATHS: TableDefinition<u64, &[u8]> = TableDefinition::new("seeded_paths_v1");
+/// First 64 bits of the id (see [`prefix`]), number of a seeded file.
+const SEEDED_IDS: TableDefinition<(u64, u64), ()> = TableDefinition::new("seeded_ids_v1");
+/// Rank -> address.
+const PEERS: TableDefinition<u32, &str> = TableDefinition::new("peers_v1");
+
+/// `whole` -> 1, once every complete file has been entered.
+const STATE: TableDefinition<&str, u64> = TableDefinition::new("state_v1");
+
+/// Pages kept in memory; the system's page cache holds the rest.
+const CACHE: usize = 16 << 20;
+
+/// A seeded file as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) sha256: Hash,
+    pub(super) blake3: Hash,
+    pub(super) identity: Identity,
+}
+
+const RECORD: usize = 32 + 32 + 8 + 12 + 12 + 8 + 8 + 8;
+
+impl Record {
+    fn encode(&self, number: u64) -> [u8; RECORD] {
+        let mut bytes = [0; RECORD];
+        let identity = &self.identity;
+        let mut rest = &mut bytes[..];
+        for part in [
+            &self.sha256.0[..],
+            &self.blake3.0,
+            &identity.size.to_le_bytes(),
+            &identity.mtime.0.to_le_bytes(),
+            &identity.mtime.1.to_le_bytes(),
+            &identity.ctime.0.to_le_bytes(),
+            &identity.ctime.1.to_le_bytes(),
+            &identity.inode.to_le_bytes(),
+            &identity.device.to_le_bytes(),
+            &number.to_le_bytes(),
+        ] {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(part.len());
+            now.copy_from_slice(part);
+            rest = later;
+        }
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
+        fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+            let (now, later) = rest.split_first_chunk()?;
+            *rest = later;
+            Some(now)
+        }
+        let rest = &mut &*bytes;
+        let record = Self {
+            sha256: Hash(*take(rest)?),
+            blake3: Hash(*take(rest)?),
+            identity: Identity {
+                size: u64::from_le_bytes(*take(rest)?),
+                mtime: (
+                    i64::from_le_bytes(*take(rest)?),
+                    u32::from_le_bytes(*take(rest)?),
+                ),
+                ctime: (
+                    i64::from_le_bytes(*take(rest)?),
+                    u32::from_le_bytes(*take(rest)?),
+                ),
+                inode: u64::from_le_bytes(*take(rest)?),
+                device: u64::from_le_bytes(*take(rest)?),
+            },
+        };
+        Some((record, u64::from_le_bytes(*take(rest)?)))
+    }
+
+    pub(super) fn hash_of(&self, kind: Kind) -> Option<Hash> {
+        match kind {
+            Kind::Sha256 => Some(self.sha256),
+            Kind::Blake3 => Some(self.blake3),
+            Kind::TreeV2 => None,
+        }
+    }
+
+    fn prefixes(&self) -> [u64; 2] {
+        [
+            prefix(&ContentId::sha256(self.sha256.0)),
+            prefix(&ContentId::blake3(self.blake3.0)),
+        ]
+    }
+}
+
+fn key(id: &ContentId) -> [u8; 33] {
+    let mut key = [0; 33];
+    key[0] = match id.kind {
+        Kind::Sha256 => 1,
+        Kind::Blake3 => 2,
+        Kind::TreeV2 => 3,
+    };
+    key[1..].copy_from_slice(&id.hash.0);
+    key
+}
+
+fn id(key: &[u8; 33]) -> Option<ContentId> {
+    let (kind, hash) = key.split_first()?;
+    let kind = match kind {
+        1 => Kind::Sha256,
+        2 => Kind::Blake3,
+        3 => Kind::TreeV2,
+        _ => return None,
+    };
+    Some(ContentId {
+        kind,
+        hash: Hash(hash.try_into().ok()?),
+    })
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// The open database.
+pub(super) struct Index {
+    path: PathBuf,
+    /// `None` only when it could not be opened again after a failure of the disk.
+    database: RwLock<Option<Database>>,
+}
+
+fn open_database(path: &Path) -> Result<Database> {
+    Ok(Builder::new().set_cache_size(CACHE).create(path)?)
+}
+
+impl Index {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let index = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(open_database(path)?)),
+        };
+        index.write(|txn| {
+            txn.open_table(COMPLETE)?;
+            txn.open_table(PAIRS)?;
+            txn.open_table(PAIRS_BACK)?;
+            txn.open_table(SEEDED)?;
+            txn.open_table(SEEDED_PATHS)?;
+            txn.open_table(SEEDED_IDS)?;
+            txn.open_table(PEERS)?;
+            txn.open_table(STATE)?;
+            Ok(())
+        })?;
+        Ok(index)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Runs `action`; after a failure of the disk (redb then refuses everything), such as one that
+    /// was full, opens the database again for the next one.
+    fn with<T>(&self, action: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        let result = match &*self.database() {
+            Some(database) => action(database),
+            None => Err(Error::DatabaseClosed),
+        };
+        if matches!(
+            result,
+            Err(Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed)
+        ) {
+            let mut database = self.database.write().unwrap_or_else(|e| e.into_inner());
+            *database = None;
+            match open_database(&self.path) {
+                Ok(again) => *database = Some(again),
+                Err(error) => warn!(%error, "the index could not be opened again"),
+            }
+        }
+        result
+    }
+
+    fn read<T>(&self, action: impl FnOnce(&ReadTransaction) -> Result<T>) -> Result<T> {
+        self.with(|database| action(&database.begin_read()?))
+    }
+
+    fn write<T>(&self, action: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+        self.with(|database| {
+            let mut txn = database.begin_write()?;
+            txn.set_durability(Durability::None)?;
+            let result = action(&txn)?;
+            txn.commit()?;
+            Ok(result)
+        })
+    }
+
+    /// Makes everything so far durable.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.with(|database| {
+            let mut txn = database.begin_write()?;
+            txn.set_durability(Durability::Immediate)?;
+            txn.set_quick_repair(true);
+            txn.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Gives every prefix in the index to `take`, with how many there are at most.
+    pub(super) fn prefixes(
+        &self,
+        mut take: impl FnMut(u64, &mut dyn Iterator<Item = u64>),
+    ) -> Result<()> {
+        self.read(|txn| {
+            let seeded = txn.open_table(SEEDED_IDS)?;
+            let complete = txn.open_table(COMPLETE)?;
+            let pairs = txn.open_table(PAIRS)?;
+            let count = seeded.len()? + complete.len()? + 2 * pairs.len()?;
+            let mut failure = None;
+            let mut all = seeded
+                .iter()?
+                .map(|entry| Ok([Some(entry?.0.value().0), None]))
+                .chain(complete.iter()?.map(|entry| {
+                    Ok(id(&entry?.0.value()).map_or([None, None], |id| [Some(prefix(&id)), None]))
+                }))
+                .chain(pairs.iter()?.map(|entry| {
+                    let (sha256, blake3) = entry?;
+                    Ok([
+                        Some(prefix(&ContentId::sha256(sha256.value()))),
+                        Some(prefix(&ContentId::blake3(blake3.value()))),
+                    ])
+                }))
+                .map_while(|entry: std::result::Result<_, redb::StorageError>| {
+                    entry.map_err(|e| failure = Some(e)).ok()
+                })
+                .flat_map(|pair| pair.into_iter().flatten());
+            take(count, &mut all);
+            drop(all);
+            failure.map_or(Ok(()), |e| Err(e.into()))
+        })
+    }
+
+    /// Whether [`Index::mark_whole`] was ever reached.
+    pub(super) fn is_whole(&self) -> Result<bool> {
+        self.read(|txn| Ok(txn.open_table(STATE)?.get("whole")?.is_some()))
+    }
+
+    /// Notes that every complete file has been entered.
+    pub(super) fn mark_whole(&self) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(STATE)?.insert("whole", 1)?;
+            Ok(())
+        })
+    }
+
+    /// Takes all complete content out, before it is entered anew from the files.
+    pub(super) fn forget_complete(&self) -> Result<()> {
+        self.write(|txn| {
+            txn.delete_table(COMPLETE)?;
+            txn.open_table(COMPLETE)?;
+            Ok(())
+        })
+    }
+
+    /// Enters complete content of the store, with lengths.
+    pub(super) fn add_complete(&self, content: &[(ContentId, u64)]) -> Result<()> {
+        self.write(|txn| {
+            let mut table = txn.open_table(COMPLETE)?;
+            for (id, length) in content {
+                table.insert(key(id), length)?;
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove_complete(&self, id: &ContentId) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(COMPLETE)?.remove(key(id))?;
+            Ok(())
+        })
+    }
+
+    /// Complete content of `kind`, at most `limit`.
+    pub(super) fn complete(&self, kind: Kind, limit: usize) -> Result<Vec<(ContentId, u64)>> {
+        let bound = |byte| {
+            key(&ContentId {
+                kind,
+                hash: Hash([byte; 32]),
+            })
+        };
+        self.read(|txn| {
+            let table = txn.open_table(COMPLETE)?;
+            let mut found = Vec::new();
+            for entry in table.range(bound(0)..=bound(0xff))?.take(limit) {
+                let (key, length) = entry?;
+                found.extend(id(&key.value()).map(|id| (id, length.value())));
+            }
+            Ok(found)
+        })
+    }
+
+    /// How many are complete (trees among them) and how many files are seeded.
+    pub(super) fn counts(&self) -> Result<(u64, u64)> {
+        self.read(|txn| {
+            Ok((
+                txn.open_table(COMPLETE)?.len()?,
+                txn.open_table(SEEDED)?.len()?,
+            ))
+        })
+    }
+
+    pub(super) fn add_pair(&self, sha256: Hash, blake3: Hash) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(PAIRS)?.insert(sha256.0, blake3.0)?;
+            txn.open_table(PAIRS_BACK)?.insert(blake3.0, sha256.0)?;
+            Ok(())
+        })
+    }
+
+    /// The same content's other id, if it is known.
+    pub(super) fn paired(&self, id: &ContentId) -> Result<Option<ContentId>> {
+        let (table, other): (_, fn([u8; 32]) -> ContentId) = match id.kind {
+            Kind::Sha256 => (PAIRS, ContentId::blake3),
+            Kind::Blake3 => (PAIRS_BACK, ContentId::sha256),
+            Kind::TreeV2 => return Ok(None),
+        };
+        self.read(|txn| {
+            let found = txn.open_table(table)?.get(id.hash.0)?;
+            Ok(found.map(|hash| other(hash.value())))
+        })
+    }
+
+    pub(super) fn add_seeded(&self, files: &[(&Path, Record)]) -> Result<()> {
+        self.write(|txn| {
+            let mut seeded = txn.open_table(SEEDED)?;
+            let mut paths = txn.open_table(SEEDED_PATHS)?;
+            let mut ids = txn.open_table(SEEDED_IDS)?;
+            let mut next = paths
+                .last()?
+                .map_or(0, |(number, _)| number.value().saturating_add(1));
+            for (path, record) in files {
+                let path = path.as_os_str().as_bytes();
+                let old = seeded
+                    .get(path)?
+                    .and_then(|old| Record::decode(old.value()));
+                let number = match old {
+                    Some((old, number)) => {
+                        for prefix in old.prefixes() {
+                            ids.remove((prefix, number))?;
+                        }
+                        number
+                    }
+                    None => {
+                        next = next.saturating_add(1);
+                        next - 1
+                    }
+                };
+                paths.insert(number, path)?;
+                seeded.insert(path, &record.encode(number)[..])?;
+                for prefix in record.prefixes() {
+                    ids.insert((prefix, number), ())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove_seeded(&self, path: &Path) -> Result<()> {
+        let path = path.as_os_str().as_bytes();
+        self.write(|txn| {
+            let mut seeded = txn.open_table(SEEDED)?;
+            let old = seeded
+                .remove(path)?
+                .and_then(|old| Record::decode(old.value()));
+            if let Some((old, number)) = old {
+                txn.open_table(SEEDED_PATHS)?.remove(number)?;
+                let mut ids = txn.open_table(SEEDED_IDS)?;
+                for prefix in old.prefixes() {
+                    ids.remove((prefix, number))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn seeded_at(&self, path: &Path) -> Result<Option<Record>> {
+        self.read(|txn| {
+            let found = txn.open_table(SEEDED)?.get(path.as_os_str().as_bytes())?;
+            Ok(found.and_then(|found| Some(Record::decode(found.value())?.0)))
+        })
+    }
+
+    /// Where content of this id is seeded from, at most `limit` places.
+    pub(super) fn seeded_as(&self, id: &ContentId, limit: usize) -> Result<Vec<(PathBuf, Record)>> {
+        let prefix = prefix(id);
+        self.read(|txn| {
+            let seeded = txn.open_table(SEEDED)?;
+            let paths = txn.open_table(SEEDED_PATHS)?;
+            let ids = txn.open_table(SEEDED_IDS)?;
+            let mut found = Vec::new();
+            for entry in ids.range((prefix, 0)..=(prefix, u64::MAX))? {
+                let Some(at) = paths.get(entry?.0.value().1)? else {
+                    continue;
+                };
+                let record = seeded
+                    .get(at.value())?
+                    .and_then(|record| Record::decode(record.value()));
+                if let Some((record, _)) = record
+                    && record.hash_of(id.kind) == Some(id.hash)
+                {
+                    found.push((path(at.value()), record));
+                    if found.len() >= limit {
+                        break;
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Every seeded file, in the order of the paths' bytes, at most `limit`.
+    pub(super) fn seeded(&self, limit: usize) -> Result<Vec<(PathBuf, Record)>> {
+        self.read(|txn| {
+            let seeded = txn.open_table(SEEDED)?;
+            let mut found = Vec::new();
+            for entry in seeded.iter()?.take(limit) {
+                let (at, record) = entry?;
+                found.extend(
+                    Record::decode(record.value()).map(|(record, _)| (path(at.value()), record)),
+                );
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn peers(&self) -> Result<Vec<String>> {
+        self.read(|txn| {
+            let table = txn.open_table(PEERS)?;
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                found.push(entry?.1.value().to_owned());
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn set_peers(&self, peers: &[String]) -> Result<()> {
+        self.write(|txn| {
+            let mut table = txn.open_table(PEERS)?;
+            table.retain(|_, _| false)?;
+            for (rank, peer) in (0u32..).zip(peers) {
+                table.insert(rank, peer.as_str())?;
+            }
+            Ok(())
+        })
+    }
+}

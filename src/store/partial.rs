@@ -1,0 +1,388 @@
+//! Content that is on its way: a sparse file, and a map of the leaves that are on disk.
+//!
+//! Writing, reading and syncing go on side by side. The order that makes a crash harmless is kept in
+//! [`Partial::sync`]: first the data is made durable, then the marks that were set before that began.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use tracing::warn;
+
+use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
+
+use super::error::StoreError;
+use super::file::Content;
+use super::layout::{Layout, remove_file, sync_folder};
+use super::map::{MapFile, Subject};
+use super::{Store, lock};
+
+/// Content of a known length of which some is on disk. Clones are the same content.
+#[derive(Clone)]
+pub struct Partial(Arc<Shared>);
+
+pub(super) struct Shared {
+    /// Keeps the lock on the folder until the last partial content is closed.
+    store: Store,
+    subject: Subject,
+    data: File,
+    /// Held shared while writing, alone while the file changes its state.
+    state: RwLock<State>,
+    /// Whether the state is `Open`, for those who must not wait for a change of it.
+    open: AtomicBool,
+    marks: Mutex<Marks>,
+    /// Held while syncing; taken before `marks`.
+    map: Mutex<OpenMap>,
+}
+
+struct OpenMap {
+    file: MapFile,
+    /// Whether the names of both files are durable.
+    named: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Complete,
+    Discarded,
+}
+
+#[derive(Default)]
+struct Marks {
+    present: RangeSet,
+    /// What the map on disk says.
+    durable: RangeSet,
+    /// Pages of the map that differ from `present`.
+    dirty: BTreeSet<u64>,
+}
+
+impl Marks {
+    fn touch(&mut self, range: ByteRange) {
+        self.dirty.extend(Subject::pages(range));
+    }
+}
+
+impl Partial {
+    pub(super) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// Continues what lies on disk if it is of this length, else starts from nothing.
+    pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
+        let layout = store.layout();
+        let subject = Subject { id, length };
+        if let Some(resumed) = resume(layout, subject) {
+            let (data, file, present) = resumed;
+            let marks = Marks {
+                durable: present.clone(),
+                present,
+                dirty: BTreeSet::new(),
+            };
+            let map = OpenMap { file, named: true };
+            return Ok(Self::new(store, subject, data, map, marks));
+        }
+        remove_files(layout, &id)?;
+        let path = layout.partial_data(&id);
+        let data = create(&path)?;
+        data.set_len(length)
+            .map_err(|e| StoreError::io("make room in", &path, e))?;
+        let path = layout.partial_map(&id);
+        let map = MapFile::create(create(&path)?, subject)
+            .map_err(|e| StoreError::io("write", &path, e))?;
+        let map = OpenMap {
+            file: map,
+            named: false,
+        };
+        Ok(Self::new(store, subject, data, map, Marks::default()))
+    }
+
+    fn new(store: &Store, subject: Subject, data: File, map: OpenMap, marks: Marks) -> Self {
+        Self(Arc::new(Shared {
+            store: store.clone(),
+            subject,
+            data,
+            state: RwLock::new(State::Open),
+            open: AtomicBool::new(true),
+            marks: Mutex::new(marks),
+            map: Mutex::new(map),
+        }))
+    }
+
+    /// The id that the content will have.
+    #[must_use]
+    pub fn id(&self) -> ContentId {
+        self.0.subject.id
+    }
+
+    /// Bytes of the whole.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.0.subject.length
+    }
+
+    /// What has been written and noted: whole leaves, or up to the end.
+    #[must_use]
+    pub fn present(&self) -> RangeSet {
+        lock(&self.0.marks).present.clone()
+    }
+
+    /// Bytes of what is present.
+    #[must_use]
+    pub fn present_bytes(&self) -> u64 {
+        lock(&self.0.marks).present.bytes()
+    }
+
+    /// Whether all of `range` is present.
+    #[must_use]
+    pub fn holds(&self, range: ByteRange) -> bool {
+        lock(&self.0.marks).present.contains(range)
+    }
+
+    /// Writes `data` at `offset`. It counts as present only once it is noted.
+    ///
+    /// # Errors
+    /// The operating system's, such as a full disk; `InvalidInput` past the end of the content;
+    /// `ESTALE` after completion or discarding.
+    pub fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > self.length()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let state = self.0.state.read().unwrap_or_else(|e| e.into_inner());
+        if *state != State::Open {
+            return Err(io::Error::from_raw_os_error(libc::ESTALE));
+        }
+        self.0.data.write_all_at(data, offset)
+    }
+
+    /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.
+    /// What is not present reads as anything.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        self.0.data.read_exact_at(&mut buffer[..length], offset)?;
+        Ok(length)
+    }
+
+    /// Marks `range`, whose bytes have been written, as present. Only the leaves that lie wholly
+    /// in it count; the last leaf is whole at the end of the content.
+    pub fn note_present(&self, range: ByteRange) {
+        let range = self.whole_leaves(range);
+        let mut marks = lock(&self.0.marks);
+        marks.present.insert(range);
+        // Also when nothing is new: bytes that were written again have to be synced again.
+        marks.touch(range);
+    }
+
+    /// Marks every leaf that `range` touches as not present, for bytes that proved wrong. After a
+    /// crash they may count as present again unless [`Partial::sync`] has returned.
+    pub fn note_absent(&self, range: ByteRange) {
+        let range = range.widened(LEAF, self.length());
+        let mut marks = lock(&self.0.marks);
+        marks.durable.remove(range);
+        if marks.present.remove(range) > 0 {
+            marks.touch(range);
+        }
+    }
+
+    fn whole_leaves(&self, range: ByteRange) -> ByteRange {
+        let start = range
+            .start
+            .checked_next_multiple_of(LEAF)
+            .unwrap_or(u64::MAX);
+        let end = if range.end >= self.length() {
+            self.length()
+        } else {
+            range.end - range.end % LEAF
+        };
+        ByteRange::new(start, end)
+    }
+
+    /// Makes what is present now durable: it will be there after a crash.
+    ///
+    /// # Errors
+    /// The operating system's. When the data could not be made durable the kernel may have dropped
+    /// it, so all that was not durable before is no longer present and has to be fetched again.
+    pub fn sync(&self) -> io::Result<()> {
+        self.sync_by(File::sync_data)
+    }
+
+    fn sync_by(&self, sync_data: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+        let mut map = lock(&self.0.map);
+        let (present, dirty) = {
+            let mut marks = lock(&self.0.marks);
+            if marks.dirty.is_empty() {
+                return Ok(());
+            }
+            let dirty = std::mem::take(&mut marks.dirty);
+            (marks.present.clone(), dirty)
+        };
+        if let Err(error) = sync_data(&self.0.data) {
+            let mut marks = lock(&self.0.marks);
+            marks.present = marks.durable.clone();
+            marks.dirty.extend(dirty);
+            return Err(error);
+        }
+        let written = dirty
+            .iter()
+            .try_for_each(|page| map.file.write_page(*page, &present))
+            .and_then(|()| map.file.sync())
+            .and_then(|()| {
+                if !map.named {
+                    sync_folder(&self.0.store.layout().partial_root())?;
+                    map.named = true;
+                }
+                Ok(())
+            });
+        let mut marks = lock(&self.0.marks);
+        match written {
+            // What was taken back while this ran is dirty again and not durable.
+            Ok(()) => {
+                let mut durable = present;
+                let absent: Vec<_> = marks.present_gaps(&durable);
+                for range in absent {
+                    durable.remove(range);
+                }
+                marks.durable = durable;
+            }
+            Err(_) => marks.dirty.extend(dirty),
+        }
+        written
+    }
+
+    /// Turns it into complete content, durably. The caller has proven that all of it is right.
+    ///
+    /// After a crash at any point it is either still this partial content or complete; doing it
+    /// twice is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError::Incomplete`] while bytes are missing, [`StoreError::Discarded`], or what the
+    /// disk said: then it is still partial and can be completed later.
+    pub fn complete(&self) -> Result<Content, StoreError> {
+        let id = self.id();
+        let store = &self.0.store;
+        let layout = store.layout();
+        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
+        match *state {
+            State::Open => {}
+            State::Complete => return store.open_content(&id)?.ok_or(StoreError::Discarded),
+            State::Discarded => return Err(StoreError::Discarded),
+        }
+        let present = self.present_bytes();
+        if present != self.length() {
+            return Err(StoreError::Incomplete {
+                present,
+                length: self.length(),
+            });
+        }
+        let from = layout.partial_data(&id);
+        let to = layout.complete(&id);
+        self.0
+            .data
+            .set_permissions(Permissions::from_mode(0o444))
+            .map_err(|e| StoreError::io("protect", &from, e))?;
+        // The map is made durable too: one without data is the note by which `Store::open` finds
+        // content that was renamed but not yet in the index.
+        self.sync_by(File::sync_all)
+            .and_then(|()| self.0.data.sync_all())
+            .map_err(|e| StoreError::io("write", &from, e))?;
+        store.land(&id, self.length(), &from)?;
+        *state = State::Complete;
+        self.0.open.store(false, Ordering::Release);
+        drop(state);
+        if let Err(error) = store.changed(1, Some(id)) {
+            warn!(%error, "the index could not be made durable");
+        }
+        store
+            .open_content(&id)?
+            .ok_or_else(|| StoreError::io("open", &to, io::ErrorKind::NotFound.into()))
+    }
+
+    /// Removes it. Whoever still has it open can read what was there, and write no more.
+    pub fn discard(&self) {
+        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
+        if *state != State::Open {
+            return;
+        }
+        *state = State::Discarded;
+        self.0.open.store(false, Ordering::Release);
+        if let Err(error) = remove_files(self.0.store.layout(), &self.id()) {
+            warn!(id = %self.id(), %error, "partial content could not be removed");
+        }
+    }
+
+    /// Whether it can still be written to.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
+    }
+}
+
+impl Marks {
+    /// The parts of `of` that are not present.
+    fn present_gaps(&self, of: &RangeSet) -> Vec<ByteRange> {
+        of.iter()
+            .flat_map(|range| self.present.gaps(range))
+            .collect()
+    }
+}
+
+fn create(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| StoreError::io("create", path, e))
+}
+
+fn open_for_writing(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).open(path);
+    match open() {
+        // Killed between the protecting and the renaming of `complete`.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            open()
+        }
+        opened => opened,
+    }
+}
+
+/// What an earlier run left of `subject`; anything doubtful counts as nothing.
+fn resume(layout: &Layout, subject: Subject) -> Option<(File, MapFile, RangeSet)> {
+    let map = open_for_writing(&layout.partial_map(&subject.id)).ok()?;
+    if MapFile::subject_of(&map).ok()?? != subject {
+        return None;
+    }
+    let data = open_for_writing(&layout.partial_data(&subject.id)).ok()?;
+    if data.metadata().ok()?.len() != subject.length {
+        return None;
+    }
+    let (map, present) = MapFile::load(map).ok()??;
+    Some((data, map, present))
+}
+
+/// Removes the map, durably, and then the data: a map must never speak of other data than its own.
+pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreError> {
+    let map = layout.partial_map(id);
+    if map.exists() {
+        remove_file(&map)
+            .and_then(|()| sync_folder(&layout.partial_root()))
+            .map_err(|e| StoreError::io("remove", &map, e))?;
+    }
+    let data = layout.partial_data(id);
+    remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))
+}

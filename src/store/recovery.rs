@@ -1,0 +1,203 @@
+//! What opening a store finds after a crash, and how the index is made again.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use redb::Error;
+use tracing::{info, warn};
+
+use crate::content::{ContentId, Hash};
+
+use super::error::StoreError;
+use super::index::Index;
+use super::layout::{KINDS, Layout, PartialName, remove_file};
+use super::map::MapFile;
+use super::prefixes::Prefixes;
+use super::{Store, lock, partial};
+
+/// Entries added to the index at a time when it is made again.
+const BATCH: usize = 4096;
+
+/// Opens the index and fills `prefixes` from it. A damaged one is put aside for a new one.
+pub(super) fn open_index(layout: &Layout, prefixes: &Prefixes) -> Result<Index, StoreError> {
+    let path = layout.index();
+    match open_whole(&path, prefixes) {
+        Ok(index) => return Ok(index),
+        Err(error) if !is_damage(&error) => return Err(error.into()),
+        Err(error) => {
+            warn!(path = %path.display(), %error, "the index is damaged and made again; seeded files have to be added again");
+        }
+    }
+    let aside = path.with_extension("redb.damaged");
+    fs::rename(&path, &aside).map_err(|e| StoreError::io("rename", &path, e))?;
+    Ok(open_whole(&path, prefixes)?)
+}
+
+/// Opens the index and reads all that a start needs of it.
+fn open_whole(path: &Path, prefixes: &Prefixes) -> Result<Index, Error> {
+    // A damaged page can fail an assertion deep inside the database.
+    let opened = std::panic::catch_unwind(|| -> Result<(Index, Prefixes), Error> {
+        let index = Index::open(path)?;
+        let found = Prefixes::default();
+        index.prefixes(|count, all| found.extend(count, all))?;
+        Ok((index, found))
+    });
+    let (index, found) = opened
+        .unwrap_or_else(|_| Err(Error::Corrupted("reading it failed an assertion".into())))?;
+    prefixes.replace(found);
+    Ok(index)
+}
+
+/// Whether it lies in what the file holds, rather than in the disk or the rights to it.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        ),
+        Error::Corrupted(_)
+        | Error::RepairAborted
+        | Error::UpgradeRequired(_)
+        | Error::TableTypeMismatch { .. }
+        | Error::TableIsMultimap(_)
+        | Error::TypeDefinitionChanged { .. } => true,
+        _ => false,
+    }
+}
+
+impl Store {
+    /// Looks through the `partial` folder: removes what means nothing, and enters into the index
+    /// what was completed and perhaps not entered.
+    pub(super) fn recover_partials(&self) -> Result<(), StoreError> {
+        let layout = self.layout();
+        let folder = layout.partial_root();
+        for name in names(&folder)? {
+            let recovered = match PartialName::parse(&name) {
+                Some(PartialName::Unfinished) => remove_file(&folder.join(&name))
+                    .map_err(|e| StoreError::io("remove", &folder, e)),
+                Some(PartialName::Data(id)) if !layout.partial_map(&id).exists() => {
+                    partial::remove_files(layout, &id)
+                }
+                Some(PartialName::Map(id)) => self.recover_map(&id),
+                // Partial content, or nothing of ours.
+                Some(PartialName::Data(_)) | None => Ok(()),
+            };
+            if let Err(error) = recovered {
+                warn!(name, %error, "partial content could not be recovered");
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_map(&self, id: &ContentId) -> Result<(), StoreError> {
+        let layout = self.layout();
+        let complete = match fs::metadata(layout.complete(id)) {
+            Ok(found) if found.is_file() => Some(found.len()),
+            _ => None,
+        };
+        match complete {
+            // The map is removed when the index is durable.
+            Some(length) => {
+                let data = layout.partial_data(id);
+                remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))?;
+                self.0.prefixes.insert(id);
+                self.0.index.add_complete(&[(*id, length)])?;
+                self.changed(1, Some(*id))
+            }
+            None if layout.partial_data(id).exists() => Ok(()),
+            None => partial::remove_files(layout, id),
+        }
+    }
+
+    /// Makes the part of the index that can be made from the files again: complete content and
+    /// tree files. Seeded files and hash pairs that are in it stay.
+    ///
+    /// # Errors
+    /// What the disk or the index said.
+    pub fn rebuild_index(&self) -> Result<(), StoreError> {
+        let layout = self.layout();
+        self.0.index.forget_complete()?;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut found = 0usize;
+        for (kind, _) in KINDS {
+            let above = layout.kind_folder(kind);
+            for folder in names(&above)? {
+                let folder = above.join(folder);
+                if !folder.is_dir() {
+                    continue;
+                }
+                let entries =
+                    fs::read_dir(&folder).map_err(|e| StoreError::io("list", &folder, e))?;
+                for entry in entries {
+                    let entry = entry.map_err(|e| StoreError::io("list", &folder, e))?;
+                    let name = entry.file_name();
+                    let Some(hash) = name.to_str().and_then(Hash::from_hex) else {
+                        continue;
+                    };
+                    let id = ContentId { kind, hash };
+                    match entry.metadata() {
+                        // Under its right name: "../AB/ab.." is not where it would be looked for.
+                        Ok(file) if file.is_file() && entry.path() == layout.complete(&id) => {
+                            batch.push((id, file.len()));
+                        }
+                        _ => continue,
+                    }
+                    if batch.len() >= BATCH {
+                        found += self.adopt(&mut batch)?;
+                    }
+                }
+            }
+        }
+        found += self.adopt(&mut batch)?;
+        if found > 0 {
+            info!(found, "the index was made from the files");
+        }
+        self.0.index.mark_whole()?;
+        self.0.flush_index()
+    }
+
+    fn adopt(&self, batch: &mut Vec<(ContentId, u64)>) -> Result<usize, StoreError> {
+        self.0.index.add_complete(batch)?;
+        for (id, _) in &*batch {
+            self.0.prefixes.insert(id);
+        }
+        let count = batch.len();
+        batch.clear();
+        Ok(count)
+    }
+
+    pub(super) fn list_partials(&self) -> Result<Vec<(ContentId, u64, u64)>, StoreError> {
+        let layout = self.layout();
+        let mut found = Vec::new();
+        for name in names(&layout.partial_root())? {
+            let Some(PartialName::Data(id)) = PartialName::parse(&name) else {
+                continue;
+            };
+            let open = lock(&self.0.partials)
+                .get(&id)
+                .and_then(|shared| shared.upgrade());
+            if let Some(shared) = open {
+                let partial = partial::Partial::from_shared(shared);
+                found.push((id, partial.length(), partial.present_bytes()));
+            } else if let Ok(map) = File::open(layout.partial_map(&id))
+                && let Ok(Some((map, present))) = MapFile::load(map)
+            {
+                found.push((id, map.subject().length, present.bytes()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The names in a folder that are text; ours all are.
+fn names(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let list = || -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    };
+    list().map_err(|e| StoreError::io("list", folder, e))
+}

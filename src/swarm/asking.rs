@@ -1,0 +1,188 @@
+//! Which bytes are asked of whom next.
+//!
+//! Peers pull work as their windows open. The most urgent class goes first, ids take turns within a
+//! class, and each request goes to the source from which its answer is expected soonest.
+
+use std::net::SocketAddr;
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::acquaintance::add_cookies;
+use super::fetch::Class;
+use super::peer::{Peer, Purpose, Request};
+use super::{Swarm, Time, cookie};
+use crate::content::{ByteRange, ContentId, LEAF};
+use crate::wire::Encoder;
+
+impl Swarm {
+    /// Writes the next request for content that may leave now.
+    pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        self.paced_until = None;
+        for class in Class::ALL {
+            for id in self.in_turn() {
+                if let Some(to) = self.request_for(now, id, class, out) {
+                    self.last_turn = Some(id);
+                    return Some(to);
+                }
+            }
+        }
+        None
+    }
+
+    /// Fetches with work, beginning after the one that was served last.
+    fn in_turn(&self) -> Vec<ContentId> {
+        let after = match self.last_turn {
+            Some(last) => Bound::Excluded(last),
+            None => Bound::Unbounded,
+        };
+        let until = match self.last_turn {
+            Some(last) => Bound::Included(last),
+            None => Bound::Excluded(ContentId::sha256([0; 32])),
+        };
+        self.ready
+            .range((after, Bound::Unbounded))
+            .chain(self.ready.range((Bound::Unbounded, until)))
+            .copied()
+            .collect()
+    }
+
+    fn request_for(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        class: Class,
+        out: &mut Vec<u8>,
+    ) -> Option<SocketAddr> {
+        let fetch = self.fetches.get(&id)?;
+        let Some(unasked) = fetch.next_unasked(class) else {
+            if !fetch.has_unasked() {
+                self.ready.remove(&id);
+            }
+            return None;
+        };
+        let to = self.soonest(now, id, class)?;
+        let fetch = self.fetches.get_mut(&id)?;
+        let peer = self.peers.get_mut(&to)?;
+        let range = piece(unasked, peer.length);
+        let sequence = peer.take_sequence();
+        fetch.launch(range, class, to, sequence);
+        let limited = !fetch.has_unasked();
+        let sent = peer.congestion.on_sent(now, range.len(), limited);
+        self.in_flight += range.len();
+        peer.remember(
+            sequence,
+            Request {
+                id,
+                range,
+                sent,
+                purpose: Purpose::Piece,
+                with_cookie: peer.their_cookie.is_some(),
+                live: true,
+            },
+        );
+        if peer.bench_until > Time::ZERO {
+            // A single probe after a bench: the next one waits for its verdict.
+            peer.bench_until = peer.bench_until.max(now + Duration::from_millis(500));
+        }
+        let mut encoder = Encoder::new(out);
+        encoder.please_send_content(&id, range.start, range.len());
+        encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
+        add_cookies(&mut encoder, peer, &self.secret, to);
+        encoder.finish();
+        self.active.insert(to);
+        Some(to)
+    }
+
+    /// The source of `id` that may be asked now and is expected to answer soonest.
+    fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {
+        let fetch = self.fetches.get(&id)?;
+        let mut best: Option<(f64, SocketAddr)> = None;
+        for (address, source) in &fetch.sources {
+            if fetch.only.is_some_and(|only| only != *address) {
+                continue;
+            }
+            let Some(peer) = self.peers.get(address) else {
+                continue;
+            };
+            if !peer.is_open() || source.rest_until > now || !peer.has_request_room() {
+                wake(&mut self.paced_until, source.rest_until, now);
+                continue;
+            }
+            if peer.bench_until > now {
+                wake(&mut self.paced_until, peer.bench_until, now);
+                continue;
+            }
+            if !self.has_room(peer, class) {
+                continue;
+            }
+            let paced = peer.congestion.next_send();
+            if paced > now && class != Class::Urgent {
+                wake(&mut self.paced_until, paced, now);
+                continue;
+            }
+            let expected = expected_arrival(peer);
+            if best.is_none_or(|(least, _)| expected < least) {
+                best = Some((expected, *address));
+            }
+        }
+        best.map(|(_, address)| address)
+    }
+
+    fn has_room(&self, peer: &Peer, class: Class) -> bool {
+        // What somebody waits for may go beyond the window by a little.
+        let beyond = match class {
+            Class::Urgent => 8 * peer.length,
+            Class::ReadAhead | Class::Bulk => 0,
+        };
+        let congestion = &peer.congestion;
+        let window = congestion.window(peer.length) + beyond;
+        let total = self.in_flight + peer.length;
+        congestion.in_flight() + peer.length <= window
+            && (total <= self.config.receive_budget || self.in_flight == 0)
+    }
+}
+
+fn wake(timer: &mut Option<Time>, at: Time, now: Time) {
+    if at > now {
+        *timer = Some(timer.map_or(at, |timer| timer.min(at)));
+    }
+}
+
+/// What of `unasked` one request of `length` bytes asks for: up to a leaf boundary where it can be.
+fn piece(unasked: ByteRange, length: u64) -> ByteRange {
+    let mut end = unasked.start.saturating_add(length);
+    if length >= LEAF {
+        end -= end % LEAF;
+    }
+    ByteRange::new(unasked.start, end.min(unasked.end))
+}
+
+/// Seconds until an answer from `peer` is expected, with what it already owes us before it.
+fn expected_arrival(peer: &Peer) -> f64 {
+    let rtt = &peer.congestion.rtt;
+    let trip = rtt.smoothed().unwrap_or(Duration::from_millis(100)) + rtt.variation() * 2;
+    let queue = match peer.congestion.rate() {
+        Some(rate) if rate > 0.0 => peer.congestion.in_flight() as f64 / rate,
+        _ => 0.0,
+    };
+    (trip.as_secs_f64() + queue) / (1.0 - peer.congestion.loss().min(0.9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_on_leaves_where_they_can() {
+        for (start, end, length, expected) in [
+            (0, 1 << 20, 40_960, 40_960),
+            (1000, 1 << 20, 4096, 4096),
+            (4096, 5000, 40_960, 5000),
+            (4000, 1 << 20, 4096, 4096),
+            (10, 1 << 20, 900, 910),
+        ] {
+            let piece = piece(ByteRange::new(start, end), length);
+            assert_eq!((piece.start, piece.end), (start, expected));
+        }
+    }
+}

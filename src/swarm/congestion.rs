@@ -1,0 +1,448 @@
+//! How much may be asked of one peer, and how fast: a model of the path, not a reaction to loss.
+//!
+//! The requester decides everything here (a server only answers), so the window counts content
+//! bytes that were asked for and have not arrived. Loss-based control is useless on the paths this
+//! network runs over: at 1% loss of packets, Reno and CUBIC pull a hundredth of what the link
+//! carries. So the controller estimates the two numbers that describe the path, its bottleneck rate
+//! and its least round trip, as BBR does (draft-ietf-ccwg-bbr), keeps about their product in
+//! flight, and watches the *standing queue* (least round trip of the last round minus the least of
+//! ten seconds) to bound the delay that it causes. Loss cuts the rate only when it is heavy.
+//!
+//! Phases: [`Phase::Start`] doubles each round until the rate stops growing or a queue stands;
+//! [`Phase::Drain`] empties that queue; [`Phase::Steady`] cycles its pace around the estimate to
+//! notice a faster path; [`Phase::ProbeRtt`] lets the queue run dry now and then so that the least
+//! round trip stays true.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Time;
+use super::rtt::Rtt;
+
+/// Pace in Start, as a multiple of the rate estimate: 4·ln 2, the least that lets the rate double
+/// each round (BBR draft, `BBRStartupPacingGain`).
+const START_GAIN: f64 = 2.77;
+/// Pace in Drain.
+const DRAIN_GAIN: f64 = 0.5;
+/// Pace in Steady, one entry a least round trip.
+const STEADY_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+/// Rounds over which the highest rate is kept.
+const RATE_ROUNDS: u64 = 10;
+/// Rounds without 25% growth after which Start has found the rate.
+const FULL_ROUNDS: u32 = 3;
+/// How long without a new least round trip until one is probed for.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the probe lasts at least.
+const PROBE_LENGTH: Duration = Duration::from_millis(200);
+/// A share of lost requests above which loss is taken for congestion, with or without a queue.
+const HEAVY_LOSS: f64 = 0.25;
+/// The same where a queue stands as well.
+const HEAVY_LOSS_WITH_QUEUE: f64 = 0.10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Start,
+    Drain,
+    Steady,
+    ProbeRtt { until: Time },
+}
+
+/// What a request remembers of the moment it was sent, for the rate sample that its answer gives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// When.
+    pub at: Time,
+    delivered: u64,
+    delivered_at: Time,
+    first_sent_at: Time,
+    /// Whether there was nothing more to ask for, so that the sample speaks of us, not of the path.
+    limited: bool,
+}
+
+/// The controller of one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Congestion {
+    /// Round trips.
+    pub rtt: Rtt,
+    phase: Phase,
+    /// Content bytes asked for and neither answered nor given up.
+    in_flight: u64,
+    delivered: u64,
+    delivered_at: Time,
+    first_sent_at: Time,
+    /// Everything delivered up to here was in flight when the last limited request was sent.
+    limited_until: u64,
+    /// Highest rate samples, one a round, in bytes a second, oldest first: (round, rate).
+    rates: VecDeque<(u64, f64)>,
+    round: u64,
+    /// The round ends when a request sent after this many delivered bytes is answered.
+    round_ends_at: u64,
+    /// Least round trip in this round, and whether the round before stood above the bound.
+    round_least: Option<Duration>,
+    standing: Duration,
+    standing_rounds: u32,
+    full_rate: f64,
+    full_rounds: u32,
+    cycle: usize,
+    cycle_since: Time,
+    min_seen_at: Time,
+    /// Moving share of lost requests.
+    loss: f64,
+    /// Lost and answered requests in this round.
+    round_lost: u32,
+    round_answered: u32,
+    /// Timeouts in a row.
+    timeouts: u32,
+    /// The pacer allows nothing before this.
+    next_send: Time,
+}
+
+impl Congestion {
+    pub fn new(now: Time) -> Self {
+        Self {
+            rtt: Rtt::default(),
+            phase: Phase::Start,
+            in_flight: 0,
+            delivered: 0,
+            delivered_at: now,
+            first_sent_at: now,
+            limited_until: 0,
+            rates: VecDeque::new(),
+            round: 0,
+            round_ends_at: 0,
+            round_least: None,
+            standing: Duration::ZERO,
+            standing_rounds: 0,
+            full_rate: 0.0,
+            full_rounds: 0,
+            cycle: 2,
+            cycle_since: now,
+            min_seen_at: now,
+            loss: 0.0,
+            round_lost: 0,
+            round_answered: 0,
+            timeouts: 0,
+            next_send: now,
+        }
+    }
+
+    /// Content bytes asked for and neither answered nor given up.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// Moving share of requests that were lost, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        self.loss
+    }
+
+    /// Estimated rate of the path in content bytes a second; `None` before the first sample.
+    pub fn rate(&self) -> Option<f64> {
+        self.rates
+            .iter()
+            .map(|(_, rate)| *rate)
+            .fold(None, |best: Option<f64>, rate| {
+                Some(best.map_or(rate, |best| best.max(rate)))
+            })
+    }
+
+    /// Timeouts in a row without any answer.
+    pub fn timeouts(&self) -> u32 {
+        self.timeouts
+    }
+
+    /// The name of the phase, for people.
+    pub fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Start => "start",
+            Phase::Drain => "drain",
+            Phase::Steady => "steady",
+            Phase::ProbeRtt { .. } => "probe-rtt",
+        }
+    }
+
+    /// How many content bytes may be in flight with requests of `length` bytes each.
+    pub fn window(&self, length: u64) -> u64 {
+        if self.timeouts >= 2 {
+            return length.saturating_mul(2);
+        }
+        let first = (10 * length).min((2 * length).max(14_600)).max(4 * length);
+        let Some((rate, min)) = self.rate().zip(self.rtt.min()) else {
+            return first;
+        };
+        let path = rate * min.as_secs_f64();
+        let window = match self.phase {
+            Phase::Start => (2.0 * path) as u64,
+            Phase::Drain | Phase::Steady => {
+                let spread = rate * (min + self.queue_bound(min)).as_secs_f64();
+                (spread / (1.0 - self.loss.min(0.3))) as u64 + 3 * length
+            }
+            Phase::ProbeRtt { .. } => (path / 2.0) as u64,
+        };
+        match self.phase {
+            Phase::Start => window.max(first),
+            _ => window.max(4 * length),
+        }
+    }
+
+    /// The queue that is accepted beside the least round trip: it absorbs jitter and the server's
+    /// turns, and bounds the delay that we add for everybody on the link.
+    fn queue_bound(&self, min: Duration) -> Duration {
+        let usual = min.clamp(Duration::from_millis(5), Duration::from_millis(25));
+        usual.max((self.rtt.variation() * 2).min(Duration::from_millis(100)))
+    }
+
+    /// Content bytes a second at which requests leave; `None`: at once.
+    fn pace(&self) -> Option<f64> {
+        let rate = self.rate()?;
+        let gain = match self.phase {
+            Phase::Start => START_GAIN,
+            Phase::Drain => DRAIN_GAIN,
+            Phase::ProbeRtt { .. } => 1.0,
+            Phase::Steady => {
+                STEADY_GAINS.get(self.cycle).copied().unwrap_or(1.0) / (1.0 - self.loss.min(0.3))
+            }
+        };
+        Some((rate * gain).max(1.0))
+    }
+
+    /// The moment from which the pacer allows the next request.
+    pub fn next_send(&self) -> Time {
+        self.next_send
+    }
+
+    /// Counts a request of `length` bytes as sent. `limited`: nothing more was wanted.
+    pub fn on_sent(&mut self, now: Time, length: u64, limited: bool) -> Sent {
+        if self.in_flight == 0 {
+            self.delivered_at = now;
+            self.first_sent_at = now;
+        }
+        self.in_flight = self.in_flight.saturating_add(length);
+        if limited {
+            self.limited_until = self.delivered + self.in_flight;
+        }
+        if let Some(pace) = self.pace() {
+            // A pacer that is behind may catch up by at most a millisecond's worth, or a timer
+            // that fires late would cost throughput for ever.
+            let base = self.next_send.max(now - Duration::from_millis(1));
+            self.next_send = base + Duration::from_secs_f64(length as f64 / pace);
+        }
+        Sent {
+            at: now,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+            limited: limited || self.delivered < self.limited_until,
+        }
+    }
+
+    /// Notes a question that asks for next to nothing and speaks of no rate.
+    pub fn note(&self, now: Time) -> Sent {
+        Sent {
+            at: now,
+            delivered: self.delivered,
+            delivered_at: self.delivered_at,
+            first_sent_at: self.first_sent_at,
+            limited: true,
+        }
+    }
+
+    /// Takes the answer to such a question.
+    pub fn on_ping(&mut self, now: Time, rtt: Duration) {
+        self.timeouts = 0;
+        if self.rtt.sample(now, rtt) {
+            self.min_seen_at = now;
+        }
+    }
+
+    /// Takes the answer to a request of `asked` bytes that brought `got` bytes.
+    ///
+    /// `live` tells that the request had not been given up before.
+    pub fn on_answer(
+        &mut self,
+        now: Time,
+        sent: &Sent,
+        asked: u64,
+        got: u64,
+        live: bool,
+        length: u64,
+    ) {
+        if live {
+            self.in_flight = self.in_flight.saturating_sub(asked);
+        }
+        self.timeouts = 0;
+        let rtt = now.since(sent.at);
+        if self.rtt.sample(now, rtt) {
+            self.min_seen_at = now;
+        }
+        self.round_least = Some(self.round_least.map_or(rtt, |least| least.min(rtt)));
+        self.delivered += got;
+        self.delivered_at = now;
+        self.first_sent_at = self.first_sent_at.max(sent.at);
+        self.loss -= self.loss / 128.0;
+        self.round_answered += 1;
+
+        let interval = sent
+            .at
+            .since(sent.first_sent_at)
+            .max(now.since(sent.delivered_at));
+        if interval > Duration::ZERO && got > 0 {
+            let rate = (self.delivered - sent.delivered) as f64 / interval.as_secs_f64();
+            if !sent.limited || self.rate().is_none_or(|best| rate > best) {
+                self.keep_rate(rate);
+            }
+        }
+        if sent.delivered >= self.round_ends_at {
+            self.end_round(now, sent.limited);
+        }
+        self.advance(now, length);
+    }
+
+    fn keep_rate(&mut self, rate: f64) {
+        // Only the newest maximum of each stretch of rounds matters, as in a monotonic queue.
+        while self.rates.back().is_some_and(|(_, kept)| *kept <= rate) {
+            self.rates.pop_back();
+        }
+        self.rates.push_back((self.round, rate));
+    }
+
+    fn end_round(&mut self, now: Time, limited: bool) {
+        self.round += 1;
+        self.round_ends_at = self.delivered;
+        // A sole old maximum must not vanish while nothing newer is known.
+        while self.rates.len() > 1
+            && self
+                .rates
+                .front()
+                .is_some_and(|(round, _)| round + RATE_ROUNDS < self.round)
+        {
+            self.rates.pop_front();
+        }
+        let min = self.rtt.min().unwrap_or_default();
+        self.standing = self
+            .round_least
+            .take()
+            .map_or(Duration::ZERO, |least| least.saturating_sub(min));
+        let judged = self.round_lost + self.round_answered;
+        let lost = f64::from(self.round_lost) / f64::from(judged.max(1));
+        let heavy = judged >= 8
+            && (lost > HEAVY_LOSS
+                || (lost > HEAVY_LOSS_WITH_QUEUE && self.standing > self.queue_bound(min)));
+        self.round_lost = 0;
+        self.round_answered = 0;
+        match self.phase {
+            Phase::Start => {
+                let rate = self.rate().unwrap_or(0.0);
+                if rate > self.full_rate * 1.25 {
+                    self.full_rate = rate;
+                    self.full_rounds = 0;
+                } else if !limited {
+                    self.full_rounds += 1;
+                }
+                let bound = (min / 4).clamp(Duration::from_millis(4), Duration::from_millis(50));
+                if self.full_rounds >= FULL_ROUNDS || self.standing > bound || heavy {
+                    self.phase = Phase::Drain;
+                }
+            }
+            Phase::Drain | Phase::Steady | Phase::ProbeRtt { .. } => {
+                if heavy {
+                    self.scale_rate(0.85);
+                }
+                if self.standing > self.queue_bound(min) * 2 {
+                    self.standing_rounds += 1;
+                } else {
+                    self.standing_rounds = 0;
+                }
+                if self.standing_rounds >= 2 && self.phase == Phase::Steady {
+                    self.standing_rounds = 0;
+                    if let Some(newest) = self.rates.pop_back() {
+                        self.rates.clear();
+                        self.rates.push_back(newest);
+                    }
+                    self.phase = Phase::Drain;
+                    self.cycle_since = now;
+                }
+            }
+        }
+    }
+
+    fn scale_rate(&mut self, by: f64) {
+        for (_, rate) in &mut self.rates {
+            *rate *= by;
+        }
+    }
+
+    /// Moves between phases where time or the amount in flight says so.
+    fn advance(&mut self, now: Time, length: u64) {
+        let Some((rate, min)) = self.rate().zip(self.rtt.min()) else {
+            return;
+        };
+        let path = (rate * min.as_secs_f64()) as u64;
+        match self.phase {
+            Phase::Start => {}
+            Phase::Drain => {
+                if self.in_flight <= path + 2 * length {
+                    self.phase = Phase::Steady;
+                    self.cycle = 2;
+                    self.cycle_since = now;
+                }
+            }
+            Phase::Steady => {
+                if now.since(self.cycle_since) > min.max(Duration::from_millis(1)) {
+                    self.cycle = (self.cycle + 1) % STEADY_GAINS.len();
+                    self.cycle_since = now;
+                }
+                if now.since(self.min_seen_at) > PROBE_INTERVAL {
+                    let until = now + PROBE_LENGTH.max(self.rtt.smoothed().unwrap_or_default());
+                    self.phase = Phase::ProbeRtt { until };
+                    self.rtt.forget_minimum();
+                }
+            }
+            Phase::ProbeRtt { until } => {
+                if now >= until {
+                    self.phase = Phase::Steady;
+                    self.cycle = 2;
+                    self.cycle_since = now;
+                    self.min_seen_at = now;
+                }
+            }
+        }
+    }
+
+    /// A request of `asked` bytes is given up because later ones were answered.
+    pub fn on_lost(&mut self, asked: u64) {
+        self.in_flight = self.in_flight.saturating_sub(asked);
+        self.loss += (1.0 - self.loss) / 128.0;
+        self.round_lost += 1;
+    }
+
+    /// A request that was given up as lost was answered after all.
+    pub fn on_spurious(&mut self) {
+        self.loss = (self.loss - 1.0 / 128.0).max(0.0);
+        self.round_lost = self.round_lost.saturating_sub(1);
+    }
+
+    /// A request of `asked` bytes is forgotten without a verdict.
+    pub fn on_withdrawn(&mut self, asked: u64) {
+        self.in_flight = self.in_flight.saturating_sub(asked);
+    }
+
+    /// Nothing was answered for a whole timeout.
+    pub fn on_timeout(&mut self, now: Time) {
+        self.timeouts = self.timeouts.saturating_add(1);
+        if self.timeouts == 2 {
+            // The path may be another one when it comes back.
+            self.rates.clear();
+            self.phase = Phase::Start;
+            self.full_rate = 0.0;
+            self.full_rounds = 0;
+            self.next_send = now;
+        }
+    }
+
+    /// How long after the last sending without any answer everything in flight counts as lost.
+    pub fn timeout(&self) -> Duration {
+        let doubled = self.rtt.timeout() * (1 << self.timeouts.min(6));
+        doubled.min(Duration::from_secs(8))
+    }
+}

@@ -1,0 +1,399 @@
+//! What is wanted of one id: which bytes, how urgently, which of them are in flight, from whom.
+//!
+//! A byte that is wanted and has not arrived is *missing*. A missing byte is either *unasked*, in
+//! exactly one of three classes, or covered by exactly one *flight*: a range that one or more peers
+//! have been asked for. Bytes that arrive leave all of these at once, whoever sent them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::Time;
+use super::search::Search;
+use crate::content::{ByteRange, RangeSet};
+
+/// How urgently bytes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Somebody waits for them.
+    Urgent,
+    /// Somebody is expected to ask for them next.
+    ReadAhead,
+    /// They complete the content.
+    Bulk,
+}
+
+impl Class {
+    pub(super) const ALL: [Self; 3] = [Self::Urgent, Self::ReadAhead, Self::Bulk];
+}
+
+/// Claims of different lengths that are kept for one id; a liar can make up more.
+const MAX_CLAIMS: usize = 16;
+/// Peers that are kept as having been wrong about one id.
+const MAX_REFUSED: usize = 1024;
+
+/// A range that peers have been asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Flight {
+    pub end: u64,
+    pub class: Class,
+    /// Who was asked, and the sequence number of the request.
+    pub copies: Vec<(SocketAddr, u64)>,
+}
+
+/// A peer that answered for this id.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Source {
+    /// Answers in a row that held less than was asked for though our cookie was known.
+    pub short: u32,
+    /// Content bytes that it supplied.
+    pub supplied: u64,
+    /// Not asked for data before this, because its answers fell short.
+    pub rest_until: Time,
+}
+
+/// Everything about one id that is being looked for or fetched.
+#[derive(Clone, Debug)]
+pub(super) struct Fetch {
+    /// The length that was decided on.
+    pub length: Option<u64>,
+    /// Who claims which length.
+    pub claims: BTreeMap<u64, BTreeSet<SocketAddr>>,
+    /// When the claims are counted.
+    pub decide_at: Option<Time>,
+    /// Wanted and not arrived.
+    missing: RangeSet,
+    unasked: [RangeSet; 3],
+    flights: BTreeMap<u64, Flight>,
+    pub sources: BTreeMap<SocketAddr, Source>,
+    refused: BTreeSet<SocketAddr>,
+    /// The only source that may be asked.
+    pub only: Option<SocketAddr>,
+    /// Whether the application looks for it, beside what it wants of it.
+    pub sought: bool,
+    pub search: Search,
+    /// When bytes that were missing last arrived, or the first were wanted.
+    pub progress_at: Time,
+}
+
+impl Fetch {
+    pub fn new(now: Time) -> Self {
+        Self {
+            length: None,
+            claims: BTreeMap::new(),
+            decide_at: None,
+            missing: RangeSet::new(),
+            unasked: Default::default(),
+            flights: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            only: None,
+            sought: false,
+            search: Search::new(now),
+            progress_at: now,
+        }
+    }
+
+    /// Wants `range`; bytes already wanted less urgently are wanted more urgently.
+    pub fn want(&mut self, now: Time, range: ByteRange, class: Class) {
+        if self.missing.is_empty() {
+            self.progress_at = now;
+        }
+        self.missing.insert(range);
+        for (start, end) in self.covered(range) {
+            if let Some(flight) = self.flights.get_mut(&start) {
+                flight.class = flight.class.min(class);
+                debug_assert_eq!(flight.end, end);
+            }
+        }
+        let asked: RangeSet = self
+            .covered(range)
+            .into_iter()
+            .map(|(start, end)| ByteRange::new(start, end))
+            .collect();
+        let fresh: Vec<ByteRange> = asked.gaps(range).collect();
+        for part in fresh {
+            self.put(part, class);
+        }
+    }
+
+    /// Makes the bytes of `range` unasked in `class`, but for those that are so more urgently.
+    fn put(&mut self, range: ByteRange, class: Class) {
+        let mut free = RangeSet::new();
+        free.insert(range);
+        for other in Class::ALL {
+            if other < class {
+                let taken: Vec<_> = self.unasked[other as usize].within(range).collect();
+                for taken in taken {
+                    free.remove(taken);
+                }
+            } else if other > class {
+                self.unasked[other as usize].remove(range);
+            }
+        }
+        self.unasked[class as usize].union(&free);
+    }
+
+    /// Flights that overlap `range`, as (start, end).
+    fn covered(&self, range: ByteRange) -> Vec<(u64, u64)> {
+        let before = self.flights.range(..range.start).next_back();
+        before
+            .into_iter()
+            .chain(self.flights.range(range.start..range.end))
+            .filter(|(_, flight)| flight.end > range.start)
+            .map(|(start, flight)| (*start, flight.end))
+            .collect()
+    }
+
+    /// Wants nothing of `range` any more. What is in flight is let arrive.
+    pub fn unwant(&mut self, range: ByteRange) {
+        for class in Class::ALL {
+            self.unasked[class as usize].remove(range);
+        }
+        let flying: RangeSet = self
+            .covered(range)
+            .into_iter()
+            .map(|(start, end)| ByteRange::new(start, end))
+            .collect();
+        let idle: Vec<_> = flying.gaps(range).collect();
+        for idle in idle {
+            self.missing.remove(idle);
+        }
+    }
+
+    /// The next bytes to ask for in `class`: the lowest unasked range, not taken out yet.
+    pub fn next_unasked(&self, class: Class) -> Option<ByteRange> {
+        self.unasked[class as usize].first()
+    }
+
+    /// Whether anything is left to ask for.
+    pub fn has_unasked(&self) -> bool {
+        self.unasked.iter().any(|set| !set.is_empty())
+    }
+
+    /// Whether any byte is wanted.
+    pub fn is_wanted(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
+    /// Bytes wanted and not arrived.
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing.bytes()
+    }
+
+    /// Bytes asked for and not arrived.
+    pub fn flying_bytes(&self) -> u64 {
+        self.missing.bytes() - self.unasked.iter().map(RangeSet::bytes).sum::<u64>()
+    }
+
+    /// Takes `range`, which lies in one unasked range of `class`, into flight with `peer`.
+    pub fn launch(&mut self, range: ByteRange, class: Class, peer: SocketAddr, sequence: u64) {
+        self.unasked[class as usize].remove(range);
+        self.flights.insert(
+            range.start,
+            Flight {
+                end: range.end,
+                class,
+                copies: vec![(peer, sequence)],
+            },
+        );
+    }
+
+    /// The request with which `peer` was asked for the flight at `start`.
+    pub fn sequence_at(&self, start: u64, peer: SocketAddr) -> Option<u64> {
+        let flight = self.flights.get(&start)?;
+        flight
+            .copies
+            .iter()
+            .find(|(asked, _)| *asked == peer)
+            .map(|(_, sequence)| *sequence)
+    }
+
+    /// Request `sequence` to `peer` for the flight at `start` is over, answered or given up. When
+    /// nobody else has been asked, what is still missing of it is unasked again.
+    pub fn land(&mut self, start: u64, peer: SocketAddr, sequence: u64) {
+        let Some(flight) = self.flights.get_mut(&start) else {
+            return;
+        };
+        flight.copies.retain(|copy| *copy != (peer, sequence));
+        if !flight.copies.is_empty() {
+            return;
+        }
+        let range = ByteRange::new(start, flight.end);
+        let class = flight.class;
+        self.flights.remove(&start);
+        let still: Vec<_> = self.missing.within(range).collect();
+        for part in still {
+            self.unasked[class as usize].insert(part);
+        }
+    }
+
+    /// Bytes arrived: returns the parts of `range` that were missing, which they are no more.
+    pub fn arrive(&mut self, now: Time, range: ByteRange) -> Vec<ByteRange> {
+        let fresh: Vec<_> = self.missing.within(range).collect();
+        for part in &fresh {
+            self.missing.remove(*part);
+            for class in Class::ALL {
+                self.unasked[class as usize].remove(*part);
+            }
+        }
+        if !fresh.is_empty() {
+            self.progress_at = now;
+        }
+        fresh
+    }
+
+    /// Notes that `peer` says the content is `length` bytes long. A peer has one claim: its newest.
+    pub fn claim(&mut self, peer: SocketAddr, length: u64) {
+        if self
+            .claims
+            .get(&length)
+            .is_some_and(|by| by.contains(&peer))
+        {
+            return;
+        }
+        self.claims.retain(|_, by| {
+            by.remove(&peer);
+            !by.is_empty()
+        });
+        if self.claims.len() < MAX_CLAIMS || self.claims.contains_key(&length) {
+            self.claims.entry(length).or_default().insert(peer);
+        }
+    }
+
+    /// The length that most peers claim; of equals the shortest-known winner is the one held now.
+    pub fn favourite(&self) -> Option<u64> {
+        let most = self.claims.values().map(BTreeSet::len).max()?;
+        if let Some(held) = self.length
+            && self.claims.get(&held).is_some_and(|by| by.len() == most)
+        {
+            return Some(held);
+        }
+        self.claims
+            .iter()
+            .find(|(_, by)| by.len() == most)
+            .map(|(length, _)| *length)
+    }
+
+    /// Never asks `peer` for this id again.
+    pub fn refuse(&mut self, peer: SocketAddr) {
+        self.sources.remove(&peer);
+        self.claims.retain(|_, by| {
+            by.remove(&peer);
+            !by.is_empty()
+        });
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.insert(peer);
+        }
+    }
+
+    /// Whether `peer` was wrong about this id.
+    pub fn is_refused(&self, peer: SocketAddr) -> bool {
+        self.refused.contains(&peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer(n: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, n], 24254))
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Want(u64, u64, usize),
+        Unwant(u64, u64),
+        Launch(usize, u64),
+        Land(usize),
+        Arrive(u64, u64),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            (0..64u64, 0..20u64, 0..3usize).prop_map(|(a, n, c)| Op::Want(a, n, c)),
+            (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Unwant(a, n)),
+            (0..3usize, 1..8u64).prop_map(|(c, n)| Op::Launch(c, n)),
+            (0..8usize).prop_map(Op::Land),
+            (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Arrive(a, n)),
+        ]
+    }
+
+    proptest! {
+        /// Every missing byte is in exactly one class or one flight; nothing else is unasked.
+        #[test]
+        fn each_missing_byte_has_one_place(ops in prop::collection::vec(op(), 1..80)) {
+            let now = Time::ZERO;
+            let mut fetch = Fetch::new(now);
+            let mut sequence = 0;
+            for op in ops {
+                match op {
+                    Op::Want(a, n, c) => fetch.want(now, ByteRange::at(a, n), Class::ALL[c]),
+                    Op::Unwant(a, n) => fetch.unwant(ByteRange::at(a, n)),
+                    Op::Launch(c, n) => {
+                        if let Some(first) = fetch.next_unasked(Class::ALL[c]) {
+                            sequence += 1;
+                            let range = ByteRange::at(first.start, n.min(first.len()));
+                            fetch.launch(range, Class::ALL[c], peer(1), sequence);
+                        }
+                    }
+                    Op::Land(k) => {
+                        let flight = fetch.flights.iter().nth(k).map(|(s, f)| (*s, f.copies[0].1));
+                        if let Some((start, sequence)) = flight {
+                            fetch.land(start, peer(1), sequence);
+                        }
+                    }
+                    Op::Arrive(a, n) => { fetch.arrive(now, ByteRange::at(a, n)); }
+                }
+                for byte in 0..100u64 {
+                    let at = ByteRange::at(byte, 1);
+                    let classes = fetch.unasked.iter().filter(|set| set.contains(at)).count();
+                    let flights = fetch.flights.iter().filter(|(s, f)| **s <= byte && byte < f.end).count();
+                    if fetch.missing.contains(at) {
+                        prop_assert_eq!(classes + flights, 1, "byte {}", byte);
+                    } else {
+                        prop_assert_eq!(classes, 0, "byte {}", byte);
+                        prop_assert!(flights <= 1);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_urgent_want_overtakes() {
+        let mut fetch = Fetch::new(Time::ZERO);
+        fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::Bulk);
+        fetch.want(Time::ZERO, ByteRange::new(40, 60), Class::Urgent);
+        assert_eq!(
+            fetch.next_unasked(Class::Urgent),
+            Some(ByteRange::new(40, 60))
+        );
+        fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::ReadAhead);
+        assert_eq!(
+            fetch.next_unasked(Class::Urgent),
+            Some(ByteRange::new(40, 60))
+        );
+        assert_eq!(
+            fetch.next_unasked(Class::ReadAhead),
+            Some(ByteRange::new(0, 40))
+        );
+        assert_eq!(fetch.next_unasked(Class::Bulk), None);
+    }
+
+    #[test]
+    fn a_peer_has_one_claim_and_the_most_claimed_length_wins() {
+        let mut fetch = Fetch::new(Time::ZERO);
+        fetch.claim(peer(1), 10);
+        fetch.claim(peer(2), 20);
+        assert_eq!(fetch.favourite(), Some(10));
+        fetch.claim(peer(3), 20);
+        assert_eq!(fetch.favourite(), Some(20));
+        for length in 100..200 {
+            fetch.claim(peer(1), length);
+        }
+        assert!(fetch.claims.len() <= MAX_CLAIMS);
+        assert_eq!(fetch.favourite(), Some(20));
+    }
+}

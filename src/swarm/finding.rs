@@ -1,0 +1,288 @@
+//! Finding sources of an id and settling on its length.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::acquaintance::Greeting;
+use super::acquaintance::add_cookies;
+use super::peer::{Purpose, Request};
+use super::search::ENOUGH_SOURCES;
+use super::{Event, Swarm, Time, address, cookie};
+use crate::content::{ByteRange, ContentId, MAX_LENGTH};
+use crate::wire::Encoder;
+
+/// Search questions that may be asked at once, and how many more each second.
+pub(super) const SEARCH_BURST: f64 = 64.0;
+const SEARCH_RATE: f64 = 200.0;
+/// Bytes that a search question asks for: what deployed nodes give to strangers.
+const SEARCH_LENGTH: u64 = 32;
+/// How long the claims of others are waited for after the first, at most.
+const LONGEST_COUNT: Duration = Duration::from_millis(50);
+/// A fetch that stands still this long while others claim another length doubts its own.
+const DOUBT_AFTER: Duration = Duration::from_secs(5);
+
+impl Swarm {
+    /// Sends the waves of questions that are due and settles lengths.
+    pub(super) fn run_searches(&mut self, now: Time) {
+        let refill = now.since(self.search_tokens_at).as_secs_f64() * SEARCH_RATE;
+        self.search_tokens = (self.search_tokens + refill).min(SEARCH_BURST);
+        self.search_tokens_at = now;
+        let due: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.search.next <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.send_wave(now, id);
+        }
+        let due: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.decide_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.decide_length(id);
+        }
+    }
+
+    fn send_wave(&mut self, now: Time, id: ContentId) {
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        let resting = !fetch.is_wanted() && (fetch.length.is_some() || !fetch.sought);
+        let sources = fetch.sources.len();
+        if resting || sources >= ENOUGH_SOURCES {
+            fetch.search.wave_sent(now, ENOUGH_SOURCES);
+            return;
+        }
+        let size = fetch.search.wave_size();
+        let mut wave = fetch.search.take_hints(size);
+        wave.retain(|address| !fetch.is_refused(*address));
+        let mut others: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(address, _)| {
+                !fetch.sources.contains_key(address)
+                    && !fetch.is_refused(**address)
+                    && !wave.contains(address)
+                    && fetch.search.may_ask(now, **address)
+            })
+            .map(|(address, peer)| {
+                let rtt = peer.congestion.rtt.smoothed().unwrap_or(Duration::MAX);
+                (!peer.is_answering(now), !peer.pinned, rtt, *address)
+            })
+            .collect();
+        others.sort_unstable();
+        let room = size.saturating_sub(wave.len());
+        wave.extend(others.into_iter().take(room).map(|(.., address)| address));
+        for address in wave {
+            if self.search_tokens < 1.0 {
+                break;
+            }
+            self.search_tokens -= 1.0;
+            self.ask_whether(now, id, address);
+        }
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.search.wave_sent(now, sources);
+        }
+    }
+
+    /// Asks one peer whether it has `id`.
+    fn ask_whether(&mut self, now: Time, id: ContentId, to: SocketAddr) {
+        if self.meet(now, to).is_none() {
+            return;
+        }
+        let (Some(peer), Some(fetch)) = (self.peers.get_mut(&to), self.fetches.get_mut(&id)) else {
+            return;
+        };
+        if !peer.has_request_room() {
+            return;
+        }
+        fetch.search.ask(now, to);
+        let range = ByteRange::at(0, SEARCH_LENGTH);
+        let sequence = peer.take_sequence();
+        let sent = peer.congestion.note(now);
+        peer.remember(
+            sequence,
+            Request {
+                id,
+                range,
+                sent,
+                purpose: Purpose::Search,
+                with_cookie: peer.their_cookie.is_some(),
+                live: true,
+            },
+        );
+        let mut datagram = Vec::with_capacity(320);
+        let mut encoder = Encoder::new(&mut datagram);
+        encoder.please_send_content(&id, range.start, range.len());
+        encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
+        add_cookies(&mut encoder, peer, &self.secret, to);
+        encoder.finish();
+        self.active.insert(to);
+        self.send(to, datagram);
+    }
+
+    /// Peers that showed an interest in `id` are asked next, if we look for it ourselves.
+    pub(super) fn handle_hint(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        id: ContentId,
+        named: &[SocketAddr],
+    ) {
+        // Only who we asked may send us elsewhere.
+        if !self.peers.contains_key(&from) {
+            return;
+        }
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        let mut news = false;
+        for peer in named {
+            let peer = crate::wire::normalise(*peer);
+            if address::may_name(from, peer)
+                && !fetch.sources.contains_key(&peer)
+                && !fetch.is_refused(peer)
+            {
+                news |= fetch.search.hint(peer);
+            }
+        }
+        if news && fetch.sources.len() < ENOUGH_SOURCES {
+            fetch.search.bring_forward(now);
+            self.run_searches(now);
+        }
+    }
+
+    /// A peer says that it does not have `id`.
+    pub(super) fn handle_no(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        greeting: &Greeting,
+        id: ContentId,
+    ) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        let Some(sequence) = greeting
+            .echo
+            .filter(|sequence| peer.request(*sequence).is_some_and(|r| r.id == id))
+            .or_else(|| peer.find_request_for(id))
+        else {
+            return;
+        };
+        let Some(request) = peer.take_request(sequence) else {
+            return;
+        };
+        let rtt = now.since(request.sent.at);
+        peer.congestion.on_ping(now, rtt);
+        self.settle(&request, from, sequence);
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.search.answered(from);
+            fetch.sources.remove(&from);
+            if fetch.sources.is_empty() {
+                self.ready.remove(&id);
+            }
+        }
+    }
+
+    /// A peer answered for `id` and says that it is `length` bytes long.
+    pub(super) fn handle_claim(&mut self, now: Time, from: SocketAddr, id: ContentId, length: u64) {
+        if length > MAX_LENGTH {
+            return;
+        }
+        let waited = self
+            .peers
+            .get(&from)
+            .and_then(|peer| peer.congestion.rtt.smoothed())
+            .unwrap_or_default();
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        if fetch.is_refused(from) {
+            return;
+        }
+        fetch.claim(from, length);
+        match fetch.length {
+            Some(held) if held == length => {
+                fetch.sources.entry(from).or_default();
+                self.active.insert(from);
+                self.mark_ready(id);
+            }
+            Some(_) => {}
+            None => {
+                // Others that were asked at the same moment and are as near answer by then.
+                let count_at = now + (waited / 4).min(LONGEST_COUNT);
+                let decide_at = fetch.decide_at.get_or_insert(count_at);
+                let recent = now - (waited * 2).max(Duration::from_millis(2));
+                if *decide_at <= now || fetch.search.silent_since(recent) == 0 {
+                    self.decide_length(id);
+                }
+            }
+        }
+    }
+
+    fn decide_length(&mut self, id: ContentId) {
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        fetch.decide_at = None;
+        let Some(length) = fetch.favourite() else {
+            return;
+        };
+        let agreeing: Vec<SocketAddr> = fetch
+            .claims
+            .get(&length)
+            .map(|by| by.iter().copied().collect())
+            .unwrap_or_default();
+        fetch
+            .sources
+            .retain(|address, _| agreeing.contains(address));
+        for address in agreeing {
+            fetch.sources.entry(address).or_default();
+            self.active.insert(address);
+        }
+        if fetch.length != Some(length) {
+            fetch.length = Some(length);
+            fetch.unwant(ByteRange::new(length, u64::MAX));
+            self.events.push_back(Event::Found { id, length });
+        }
+        self.mark_ready(id);
+    }
+
+    /// Where a fetch stands still and other peers claim another length, believes those instead.
+    pub(super) fn reconsider_lengths(&mut self, now: Time) {
+        let doubtful: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| {
+                fetch.length.is_some()
+                    && fetch.is_wanted()
+                    && now.since(fetch.progress_at) > DOUBT_AFTER
+                    && fetch.claims.len() > 1
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in doubtful {
+            if let Some(fetch) = self.fetches.get_mut(&id)
+                && let Some(held) = fetch.length
+            {
+                let liars: Vec<_> = fetch
+                    .claims
+                    .get(&held)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+                    .collect();
+                for liar in liars {
+                    fetch.refuse(liar);
+                }
+                fetch.progress_at = now;
+                self.decide_length(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One peer: what we know of it, what we have asked it, how its path behaves.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Time;
+use super::congestion::{Congestion, Sent};
+use crate::content::{ByteRange, ContentId};
+
+/// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
+/// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
+const MAX_REQUESTS: usize = 4096;
+/// Content bytes that fit one packet of 1,500 bytes with the JSON around them.
+const ONE_PACKET: u64 = 900;
+/// How long a request that was given up may still be answered.
+const LATE: Duration = Duration::from_secs(10);
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It carries a flight of the fetch.
+    Piece,
+    /// It asks whether the peer has the id at all.
+    Search,
+}
+
+/// One question that a peer was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub id: ContentId,
+    pub range: ByteRange,
+    pub sent: Sent,
+    pub purpose: Purpose,
+    /// Whether the peer's cookie was known and sent along, so that a full answer is due.
+    pub with_cookie: bool,
+    /// Neither answered nor given up.
+    pub live: bool,
+}
+
+/// Everything kept about one peer.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// Named by the user or well known: never forgotten.
+    pub pinned: bool,
+    /// What it asked us to return, as raw JSON.
+    pub their_cookie: Option<Box<str>>,
+    /// Whether its last datagram returned our cookie, so that it need not be sent again.
+    pub knows_our_cookie: bool,
+    /// Gave a full answer, so it either knows us or does not care about cookies.
+    pub gives: bool,
+    pub heard: Option<Time>,
+    /// When it last answered something that we had asked.
+    pub answered: Option<Time>,
+    pub seal_key: u64,
+    pub congestion: Congestion,
+    requests: BTreeMap<u64, Request>,
+    next_sequence: u64,
+    /// The highest sequence number that was answered.
+    pub highest_answered: Option<u64>,
+    /// How many later answers make a request count as lost; grows when that proves wrong.
+    pub reorder: u64,
+    /// Content bytes to ask for at a time.
+    pub length: u64,
+    /// No data is asked of it before this.
+    pub bench_until: Time,
+    /// When it is to be probed next, and how many probes went unanswered in a row.
+    pub probe_at: Time,
+    pub probes_unanswered: u32,
+    pub probe_sent: Option<(Time, u64)>,
+    pub asked_for_peers: Option<Time>,
+    /// Datagram bytes, without headers.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+}
+
+impl Peer {
+    pub fn new(now: Time, seal_key: u64, length: u64, pinned: bool) -> Self {
+        Self {
+            pinned,
+            their_cookie: None,
+            knows_our_cookie: false,
+            gives: false,
+            heard: None,
+            answered: None,
+            seal_key,
+            congestion: Congestion::new(now),
+            requests: BTreeMap::new(),
+            next_sequence: 0,
+            highest_answered: None,
+            reorder: 3,
+            length,
+            bench_until: Time::ZERO,
+            probe_at: now,
+            probes_unanswered: 0,
+            probe_sent: None,
+            asked_for_peers: None,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    /// Whether it answered us in the last two minutes.
+    pub fn is_answering(&self, now: Time) -> bool {
+        self.answered
+            .is_some_and(|at| now.since(at) < Duration::from_secs(120))
+    }
+
+    /// Whether it can be expected to answer questions for data in full.
+    pub fn is_open(&self) -> bool {
+        self.their_cookie.is_some() || self.gives
+    }
+
+    /// The next sequence number.
+    pub fn take_sequence(&mut self) -> u64 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        sequence
+    }
+
+    /// Whether another request can be remembered.
+    pub fn has_request_room(&self) -> bool {
+        self.requests.len() < MAX_REQUESTS
+    }
+
+    pub fn remember(&mut self, sequence: u64, request: Request) {
+        self.requests.insert(sequence, request);
+    }
+
+    pub fn request(&self, sequence: u64) -> Option<&Request> {
+        self.requests.get(&sequence)
+    }
+
+    pub fn take_request(&mut self, sequence: u64) -> Option<Request> {
+        self.requests.remove(&sequence)
+    }
+
+    /// The newest remembered request for `id` at `offset`. Looks at 64 requests at most.
+    pub fn find_request(&self, id: ContentId, offset: u64) -> Option<u64> {
+        self.requests
+            .iter()
+            .rev()
+            .take(64)
+            .find(|(_, request)| request.id == id && request.range.start == offset)
+            .map(|(sequence, _)| *sequence)
+    }
+
+    /// The newest remembered request for `id`. Looks at 64 requests at most.
+    pub fn find_request_for(&self, id: ContentId) -> Option<u64> {
+        self.requests
+            .iter()
+            .rev()
+            .take(64)
+            .find(|(_, request)| request.id == id)
+            .map(|(sequence, _)| *sequence)
+    }
+
+    /// The oldest request for a piece that is neither answered nor given up. Silence about a
+    /// search says nothing of the path: it is the usual "no".
+    fn oldest_live(&self) -> Option<&Request> {
+        self.requests
+            .values()
+            .find(|request| request.live && request.purpose == Purpose::Piece)
+    }
+
+    /// Asks for less at a time from now on: large answers may not get through at all where a
+    /// firewall or an address translator drops fragments.
+    pub fn shorten(&mut self) {
+        self.length = match self.length {
+            16_385.. => 16_384,
+            4097.. => 4096,
+            _ => ONE_PACKET,
+        };
+    }
+
+    /// When silence becomes a timeout.
+    pub fn timeout_at(&self) -> Option<Time> {
+        let oldest = self.oldest_live()?.sent.at;
+        let since = self
+            .answered
+            .map_or(oldest, |answered| answered.max(oldest));
+        Some(since + self.congestion.timeout())
+    }
+
+    /// Gives up requests that later ones have overtaken; returns them.
+    pub fn overtaken(&mut self, now: Time) -> Vec<(u64, Request)> {
+        let Some(highest) = self.highest_answered else {
+            return Vec::new();
+        };
+        let rtt = &self.congestion.rtt;
+        let smoothed = rtt.smoothed().unwrap_or_default();
+        let by_order = smoothed + rtt.variation() * 2;
+        let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
+        let mut lost = Vec::new();
+        for (sequence, request) in self.requests.range_mut(..highest) {
+            if !request.live || request.purpose != Purpose::Piece {
+                continue;
+            }
+            let age = now.since(request.sent.at);
+            if age > by_age || (highest - sequence >= self.reorder && age > by_order) {
+                request.live = false;
+                lost.push((*sequence, request.clone()));
+            } else if age < by_order {
+                // Later ones are younger still.
+                break;
+            }
+        }
+        lost
+    }
+
+    /// When the oldest overtaken request becomes lost, if there is one.
+    pub fn overtaken_at(&self) -> Option<Time> {
+        let highest = self.highest_answered?;
+        let rtt = &self.congestion.rtt;
+        let smoothed = rtt.smoothed().unwrap_or_default();
+        let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
+        self.requests
+            .range(..highest)
+            .find(|(_, request)| request.live && request.purpose == Purpose::Piece)
+            .map(|(_, request)| request.sent.at + by_age + Duration::from_micros(100))
+    }
+
+    /// Gives up everything in flight; returns it.
+    pub fn give_up_all(&mut self) -> Vec<(u64, Request)> {
+        let mut lost = Vec::new();
+        for (sequence, request) in &mut self.requests {
+            if request.live && request.purpose == Purpose::Piece {
+                request.live = false;
+                lost.push((*sequence, request.clone()));
+            }
+        }
+        lost
+    }
+
+    /// Forgets requests for `id`; returns those that were live.
+    pub fn withdraw(&mut self, id: ContentId) -> Vec<Request> {
+        let mut live = Vec::new();
+        self.requests.retain(|_, request| {
+            if request.id == id && request.live && request.purpose == Purpose::Piece {
+                live.push(request.clone());
+            }
+            request.id != id
+        });
+        live
+    }
+
+    /// Forgets given-up requests that are too old to be answered.
+    pub fn forget_late(&mut self, now: Time) {
+        self.requests.retain(|_, request| {
+            let piece_in_flight = request.live && request.purpose == Purpose::Piece;
+            piece_in_flight || now.since(request.sent.at) < LATE
+        });
+    }
+
+    /// Whether requests to it are remembered.
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+}

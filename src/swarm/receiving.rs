@@ -1,0 +1,274 @@
+//! Content that arrives: matched to its question, decoded, counted, handed on; and content that
+//! does not: given up, wanted again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::acquaintance::Greeting;
+use super::peer::{Purpose, Request};
+use super::{Event, Swarm, Time};
+use crate::content::{ByteRange, ContentId};
+use crate::wire;
+
+/// A `Content` message.
+pub(super) struct Arrival<'a> {
+    pub id: ContentId,
+    pub offset: u64,
+    pub eof: Option<u64>,
+    pub base64: &'a str,
+}
+
+/// Short answers in a row after which a source rests, and for how long.
+const MAX_SHORT: u32 = 3;
+const REST: Duration = Duration::from_secs(2);
+/// The longest that a silent peer is left alone.
+const LONGEST_BENCH: Duration = Duration::from_secs(8);
+/// How far the reorder threshold may grow.
+const MAX_REORDER: u64 = 256;
+
+impl Swarm {
+    pub(super) fn handle_content(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        greeting: &Greeting,
+        arrival: &Arrival<'_>,
+    ) {
+        let Some((sequence, request)) = self.match_request(from, greeting, arrival) else {
+            self.stats.unmatched += 1;
+            return;
+        };
+        let mut data = Vec::with_capacity(wire::decoded_length(arrival.base64));
+        if wire::decode_base64(arrival.base64, &mut data).is_err() {
+            self.stats.unmatched += 1;
+            return;
+        }
+        let range = ByteRange::at(arrival.offset, data.len() as u64);
+        // More than was asked for is a lie, but for the 32 bytes that deployed nodes give to
+        // strangers whatever they asked for; what lies past the claimed end is one, too.
+        let too_long = range.len() > request.range.len().max(32);
+        let past_end = arrival
+            .eof
+            .is_some_and(|eof| range.end > eof && !range.is_empty());
+        if too_long || past_end {
+            self.stats.unmatched += 1;
+            return;
+        }
+        let asked = request.range.len();
+        let live = request.live;
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        peer.take_request(sequence);
+        peer.answered = Some(now);
+        match request.purpose {
+            Purpose::Piece => {
+                let length = peer.length;
+                let got = range.len().min(asked);
+                peer.congestion
+                    .on_answer(now, &request.sent, asked, got, live, length);
+                if !live {
+                    peer.congestion.on_spurious();
+                    peer.reorder = (peer.reorder * 2).min(MAX_REORDER);
+                } else {
+                    self.in_flight = self.in_flight.saturating_sub(asked);
+                }
+                peer.highest_answered = peer.highest_answered.max(Some(sequence));
+            }
+            Purpose::Search => peer.congestion.on_ping(now, now.since(request.sent.at)),
+        }
+        if range.len() >= asked && !request.with_cookie {
+            peer.gives = true;
+        }
+        let is_open = peer.is_open();
+
+        if let Some(fetch) = self.fetches.get_mut(&arrival.id) {
+            fetch.search.answered(from);
+        }
+        if let Some(eof) = arrival.eof {
+            self.handle_claim(now, from, arrival.id, eof);
+        }
+        self.deliver(now, from, &request, range, data);
+        if request.purpose == Purpose::Piece {
+            self.judge_shortness(now, from, &request, range, is_open);
+            if let Some(fetch) = self.fetches.get_mut(&arrival.id) {
+                fetch.land(request.range.start, from, sequence);
+            }
+            self.mark_ready(arrival.id);
+            self.give_up_overtaken(now, from);
+        }
+    }
+
+    /// The request that `arrival` answers: by the sequence number that it brought back or, for
+    /// peers that do not return pings, by id and offset.
+    fn match_request(
+        &self,
+        from: SocketAddr,
+        greeting: &Greeting,
+        arrival: &Arrival<'_>,
+    ) -> Option<(u64, Request)> {
+        let peer = self.peers.get(&from)?;
+        let fits = |sequence: &u64| {
+            peer.request(*sequence)
+                .is_some_and(|r| r.id == arrival.id && r.range.start == arrival.offset)
+        };
+        let sequence = greeting
+            .echo
+            .filter(fits)
+            .or_else(|| {
+                self.fetches
+                    .get(&arrival.id)?
+                    .sequence_at(arrival.offset, from)
+                    .filter(fits)
+            })
+            .or_else(|| peer.find_request(arrival.id, arrival.offset))?;
+        peer.request(sequence)
+            .map(|request| (sequence, request.clone()))
+    }
+
+    /// Hands on those bytes that are wanted and have not arrived yet.
+    fn deliver(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        request: &Request,
+        range: ByteRange,
+        data: Vec<u8>,
+    ) {
+        let Some(fetch) = self.fetches.get_mut(&request.id) else {
+            self.stats.content_wasted += range.len();
+            return;
+        };
+        // A source is who agrees about the length; others may be talking of other content.
+        let usable = fetch.sources.contains_key(&from);
+        let range = match fetch.length {
+            Some(length) if usable => range.intersection(ByteRange::new(0, length)),
+            _ => ByteRange::default(),
+        };
+        let fresh = fetch.arrive(now, range);
+        let used: u64 = fresh.iter().map(ByteRange::len).sum();
+        if let Some(source) = fetch.sources.get_mut(&from) {
+            source.supplied += used;
+        }
+        self.stats.content_in += used;
+        self.stats.content_wasted += (data.len() as u64).saturating_sub(used);
+        if fresh.len() == 1 && fresh.first() == Some(&range) && range.len() == data.len() as u64 {
+            self.events.push_back(Event::Data {
+                id: request.id,
+                offset: range.start,
+                data,
+                from,
+            });
+            return;
+        }
+        for part in fresh {
+            let start = (part.start - range.start) as usize;
+            let end = (part.end - range.start) as usize;
+            if let Some(bytes) = data.get(start..end) {
+                self.events.push_back(Event::Data {
+                    id: request.id,
+                    offset: part.start,
+                    data: bytes.to_vec(),
+                    from,
+                });
+            }
+        }
+    }
+
+    /// A source that knows us and keeps giving less than was asked for rests a while.
+    fn judge_shortness(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        request: &Request,
+        got: ByteRange,
+        is_open: bool,
+    ) {
+        let Some(fetch) = self.fetches.get_mut(&request.id) else {
+            return;
+        };
+        let end = fetch
+            .length
+            .map_or(request.range.end, |length| request.range.end.min(length));
+        let Some(source) = fetch.sources.get_mut(&from) else {
+            return;
+        };
+        if got.end >= end {
+            source.short = 0;
+        } else if request.with_cookie || !is_open {
+            source.short = source.short.saturating_add(1);
+            if source.short >= MAX_SHORT {
+                source.rest_until = now + REST * (1 << (source.short - MAX_SHORT).min(5));
+            }
+        }
+    }
+
+    /// Gives up what later answers of `from` have overtaken.
+    fn give_up_overtaken(&mut self, now: Time, from: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return;
+        };
+        for (sequence, request) in peer.overtaken(now) {
+            self.give_up(from, sequence, &request);
+        }
+    }
+
+    fn give_up(&mut self, from: SocketAddr, sequence: u64, request: &Request) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.congestion.on_lost(request.range.len());
+        }
+        self.stats.lost += 1;
+        self.in_flight = self.in_flight.saturating_sub(request.range.len());
+        if let Some(fetch) = self.fetches.get_mut(&request.id) {
+            fetch.land(request.range.start, from, sequence);
+        }
+        self.mark_ready(request.id);
+    }
+
+    /// A live request that was taken out of its peer is over without content.
+    pub(super) fn settle(&mut self, request: &Request, from: SocketAddr, sequence: u64) {
+        if request.purpose != Purpose::Piece {
+            return;
+        }
+        if request.live {
+            if let Some(peer) = self.peers.get_mut(&from) {
+                peer.congestion.on_withdrawn(request.range.len());
+            }
+            self.in_flight = self.in_flight.saturating_sub(request.range.len());
+        }
+        if let Some(fetch) = self.fetches.get_mut(&request.id) {
+            fetch.land(request.range.start, from, sequence);
+        }
+        self.mark_ready(request.id);
+    }
+
+    /// Gives up what has been overtaken or has timed out by `now`.
+    pub(super) fn check_timeouts(&mut self, now: Time) {
+        let active: Vec<SocketAddr> = self.active.iter().copied().collect();
+        for address in active {
+            self.give_up_overtaken(now, address);
+            let Some(peer) = self.peers.get_mut(&address) else {
+                continue;
+            };
+            if peer.timeout_at().is_none_or(|at| now < at) {
+                continue;
+            }
+            peer.congestion.on_timeout(now);
+            let timeouts = peer.congestion.timeouts();
+            if timeouts >= 2 {
+                let bench = Duration::from_millis(500) * (1 << (timeouts - 2).min(6));
+                peer.bench_until = now + bench.min(LONGEST_BENCH);
+                peer.shorten();
+            }
+            let lost = peer.give_up_all();
+            for (sequence, request) in lost {
+                self.give_up(address, sequence, &request);
+                if let Some(fetch) = self.fetches.get_mut(&request.id)
+                    && timeouts >= 2
+                {
+                    fetch.search.bring_forward(now);
+                }
+            }
+        }
+    }
+}

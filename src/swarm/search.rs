@@ -1,0 +1,180 @@
+//! Looking for peers that have an id: who to ask next, and when.
+//!
+//! Nobody keeps an index in this network, and silence is the usual "no", so finding means asking.
+//! Asking everybody at once would be a flood, asking one after another would take for ever: so
+//! peers are asked in waves that grow, the best ones first, and those that somebody said were
+//! interested in the id (`MaybeTheyHaveSome`) before all others. Once there are enough sources the
+//! search rests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Time;
+
+/// Sources at which the search for more rests.
+pub(super) const ENOUGH_SOURCES: usize = 8;
+/// Addresses that others named and that are still to be asked.
+const MAX_HINTS: usize = 64;
+/// Peers asked about one id that are remembered.
+const MAX_ASKED: usize = 2048;
+/// Questions to one peer before its silence is taken for good, for a while.
+const MAX_TRIES: u8 = 4;
+/// After this long a silent peer may be asked anew.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The first wave, and by how much each following one is larger.
+const FIRST_WAVE: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    last: Time,
+    tries: u8,
+    answered: bool,
+}
+
+/// The search for sources of one id.
+#[derive(Clone, Debug)]
+pub(super) struct Search {
+    asked: BTreeMap<SocketAddr, Asked>,
+    hints: BTreeSet<SocketAddr>,
+    waves: u32,
+    /// When the next wave is due.
+    pub next: Time,
+}
+
+impl Search {
+    pub fn new(now: Time) -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            hints: BTreeSet::new(),
+            waves: 0,
+            next: now,
+        }
+    }
+
+    /// Somebody says that `peer` may have it. Returns whether that is news.
+    pub fn hint(&mut self, peer: SocketAddr) -> bool {
+        !self.asked.contains_key(&peer) && self.hints.len() < MAX_HINTS && self.hints.insert(peer)
+    }
+
+    /// Takes the hinted addresses of the next wave, at most `most`.
+    pub fn take_hints(&mut self, most: usize) -> Vec<SocketAddr> {
+        let taken: Vec<_> = self.hints.iter().copied().take(most).collect();
+        for peer in &taken {
+            self.hints.remove(peer);
+        }
+        taken
+    }
+
+    /// How many peers the wave that is due now asks.
+    pub fn wave_size(&self) -> usize {
+        FIRST_WAVE << self.waves.min(3)
+    }
+
+    /// Whether `peer` may be asked now.
+    pub fn may_ask(&self, now: Time, peer: SocketAddr) -> bool {
+        match self.asked.get(&peer) {
+            None => self.asked.len() < MAX_ASKED,
+            Some(asked) => {
+                let waited = now.since(asked.last);
+                if asked.answered || asked.tries >= MAX_TRIES {
+                    waited >= ASK_AGAIN
+                } else {
+                    // The question or its answer may have been lost.
+                    waited >= Duration::from_millis(400) * (1 << asked.tries)
+                }
+            }
+        }
+    }
+
+    /// Notes that `peer` is asked now.
+    pub fn ask(&mut self, now: Time, peer: SocketAddr) {
+        let asked = self.asked.entry(peer).or_insert(Asked {
+            last: now,
+            tries: 0,
+            answered: false,
+        });
+        if now.since(asked.last) >= ASK_AGAIN {
+            asked.tries = 0;
+        }
+        asked.last = now;
+        asked.tries = asked.tries.saturating_add(1);
+        asked.answered = false;
+    }
+
+    /// Notes that `peer` answered, with content or with a "no".
+    pub fn answered(&mut self, peer: SocketAddr) {
+        if let Some(asked) = self.asked.get_mut(&peer) {
+            asked.answered = true;
+        }
+    }
+
+    /// How many of the peers asked since `since` have not answered.
+    pub fn silent_since(&self, since: Time) -> usize {
+        self.asked
+            .values()
+            .filter(|asked| !asked.answered && asked.last >= since)
+            .count()
+    }
+
+    /// How many peers were asked.
+    pub fn asked_count(&self) -> usize {
+        self.asked.len()
+    }
+
+    /// A wave went out; the next comes sooner the fewer `sources` there are.
+    pub fn wave_sent(&mut self, now: Time, sources: usize) {
+        self.waves = self.waves.saturating_add(1);
+        let pause = match (sources, self.waves) {
+            (0, 1) => Duration::from_millis(100),
+            (0, 2) => Duration::from_millis(250),
+            (0, 3..=8) => Duration::from_millis(500),
+            (0, _) => Duration::from_secs(2),
+            (1..ENOUGH_SOURCES, 1..=4) => Duration::from_secs(1),
+            (1..ENOUGH_SOURCES, _) => Duration::from_secs(5),
+            _ => Duration::from_secs(30),
+        };
+        self.next = now + pause;
+    }
+
+    /// Starts over: sources are needed now.
+    pub fn hurry(&mut self, now: Time) {
+        self.waves = 0;
+        self.next = self.next.min(now);
+    }
+
+    /// Brings the next wave forward to `at`.
+    pub fn bring_forward(&mut self, at: Time) {
+        self.next = self.next.min(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_peer_is_asked_a_few_times_and_then_rests() {
+        let peer: SocketAddr = "192.0.2.1:24254".parse().unwrap();
+        let mut search = Search::new(Time::ZERO);
+        let mut questions = 0;
+        for tick in 0..250 {
+            let now = Time::from_start(Duration::from_millis(100) * tick);
+            if search.may_ask(now, peer) {
+                search.ask(now, peer);
+                questions += 1;
+            }
+        }
+        assert_eq!(questions, u32::from(MAX_TRIES));
+    }
+
+    #[test]
+    fn hints_are_bounded_and_taken_once() {
+        let mut search = Search::new(Time::ZERO);
+        for port in 1..=1000 {
+            search.hint(SocketAddr::from(([192, 0, 2, 1], port)));
+        }
+        assert_eq!(search.take_hints(1000).len(), MAX_HINTS);
+        assert!(search.take_hints(1000).is_empty());
+    }
+}

@@ -1,0 +1,362 @@
+//! Answering peers: what is said at once, what needs content, and how much a stranger gets.
+//!
+//! A datagram that does not return our cookie may carry a forged sender. Its answer goes to whoever
+//! is named there, so it stays within [`AMPLIFICATION`] times what came in, headers counted: we are
+//! no lever for a flood.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use lru::LruCache;
+
+use super::acquaintance::Greeting;
+use super::{Event, MAX_ASKED, Swarm, Time, address};
+use crate::content::{ByteRange, ContentId};
+use crate::wire::{Encoder, MAX_DATAGRAM, content_datagram_bound};
+
+/// Content bytes in one answer at most: what deployed nodes give.
+pub const MAX_ANSWER: u64 = 40_960;
+/// Content bytes that an address which has not proved itself gets.
+const STRANGER: u64 = 32;
+/// Bytes that an unproven address may be sent for each byte that it sent.
+const AMPLIFICATION: usize = 2;
+/// IPv4 and UDP headers.
+const HEADERS: usize = 28;
+/// Questions answered in one datagram.
+const MAX_QUESTIONS: usize = 16;
+/// Peers named in one answer, to proven addresses and to others.
+const NAMED: usize = 46;
+const NAMED_INTERESTED: usize = 16;
+/// Entries in a list of contents.
+const LISTED: usize = 70;
+
+/// A question for content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Of what.
+    pub id: ContentId,
+    /// The first byte.
+    pub offset: u64,
+    /// How many bytes, at most [`MAX_ANSWER`].
+    pub length: u64,
+}
+
+impl Question {
+    /// What of content of `eof` bytes answers it.
+    #[must_use]
+    pub fn range(&self, eof: u64) -> ByteRange {
+        ByteRange::at(self.offset, self.length).intersection(ByteRange::new(0, eof))
+    }
+}
+
+/// What a peer asked for and the application must look up, with all else that rides on the answer.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub to: SocketAddr,
+    /// What it asks for. [`Swarm::answer`] wants one answer for each, in this order.
+    pub questions: Vec<Question>,
+    /// Whether it wants to know what is held here; if so, fill `listing`.
+    pub list: bool,
+    /// Some of what is held here, at most [`Ask::listed`] entries are told.
+    pub listing: Vec<(ContentId, u64)>,
+    reply: Reply,
+}
+
+impl Ask {
+    /// How many entries of the listing can be told.
+    #[must_use]
+    pub fn listed(&self) -> usize {
+        if self.reply.verified { LISTED } else { 1 }
+    }
+}
+
+/// What the application has to say to a [`Question`].
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// It has the content.
+    Content {
+        /// The content's length.
+        eof: u64,
+        /// The bytes from the question's offset, as many as it asked for or up to the end.
+        data: &'a [u8],
+    },
+    /// It has not.
+    Absent,
+}
+
+/// What goes back to the sender of one datagram.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    to: SocketAddr,
+    verified: bool,
+    their_cookie: Option<String>,
+    limit: usize,
+    pub peers: bool,
+    pub list: bool,
+    echoes: Vec<String>,
+    questions: Vec<Question>,
+}
+
+impl Reply {
+    pub fn new(to: SocketAddr, greeting: &Greeting, received: usize) -> Self {
+        let limit = if greeting.verified {
+            MAX_DATAGRAM
+        } else {
+            ((received + HEADERS) * AMPLIFICATION)
+                .saturating_sub(HEADERS)
+                .min(MAX_DATAGRAM)
+        };
+        Self {
+            to,
+            verified: greeting.verified,
+            their_cookie: greeting.their_cookie.clone(),
+            limit,
+            peers: false,
+            list: false,
+            echoes: Vec::new(),
+            questions: Vec::new(),
+        }
+    }
+
+    /// A ping to answer; of several in one datagram the first few.
+    pub fn echo(&mut self, raw: &str) {
+        if self.echoes.len() < 4 {
+            self.echoes.push(raw.to_owned());
+        }
+    }
+
+    pub fn question(&mut self, id: ContentId, offset: u64, length: u64) {
+        if self.questions.len() < MAX_QUESTIONS {
+            let most = if self.verified { MAX_ANSWER } else { STRANGER };
+            self.questions.push(Question {
+                id,
+                offset,
+                length: length.min(most),
+            });
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.peers && !self.list && self.echoes.is_empty() && self.questions.is_empty()
+    }
+}
+
+impl Swarm {
+    /// Answers a datagram, or asks the application for the content that the answer needs.
+    pub(super) fn reply(&mut self, now: Time, mut reply: Reply) {
+        if reply.is_empty() {
+            return;
+        }
+        let asked = reply.questions.len();
+        let to = reply.to;
+        reply
+            .questions
+            .retain(|question| self.repeats.allow(now, to, &question.id, question.offset));
+        self.stats.refused += (asked - reply.questions.len()) as u64;
+        if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.list {
+            return;
+        }
+        if reply.questions.is_empty() && !reply.list {
+            let mut datagram = Vec::new();
+            if self.write_reply(now, &reply, &[], &[], &[], &mut datagram) {
+                self.send(to, datagram);
+            }
+            return;
+        }
+        if self.events.len() >= MAX_ASKED {
+            self.stats.refused += reply.questions.len() as u64;
+            return;
+        }
+        self.events.push_back(Event::Asked(Ask {
+            to,
+            questions: std::mem::take(&mut reply.questions),
+            list: reply.list,
+            listing: Vec::new(),
+            reply,
+        }));
+    }
+
+    /// Writes the answer to `ask` into `out`; `answers` belong to its questions one by one.
+    /// Returns where it goes, or `None` when there is nothing to say.
+    pub fn answer(
+        &mut self,
+        now: Time,
+        ask: &Ask,
+        answers: &[Answer<'_>],
+        out: &mut Vec<u8>,
+    ) -> Option<SocketAddr> {
+        let said = self.write_reply(now, &ask.reply, &ask.questions, answers, &ask.listing, out);
+        if !said {
+            return None;
+        }
+        self.count_sent(ask.to, out.len());
+        Some(ask.to)
+    }
+
+    fn write_reply(
+        &mut self,
+        now: Time,
+        reply: &Reply,
+        questions: &[Question],
+        answers: &[Answer<'_>],
+        listing: &[(ContentId, u64)],
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let to = reply.to;
+        let cookie = self.secret.cookie(to.ip());
+        let theirs = match &reply.their_cookie {
+            Some(theirs) => Some(theirs.clone()),
+            None => self
+                .peers
+                .get(&to)
+                .and_then(|peer| peer.their_cookie.as_deref().map(str::to_owned)),
+        };
+        let mut encoder = Encoder::new(out);
+        // The cookies go first: whatever else does not fit, the asker can become verified.
+        if !reply.verified {
+            encoder.within(reply.limit, |e| {
+                e.please_always_return_this_message(&cookie)
+            });
+        }
+        if let Some(theirs) = theirs {
+            encoder.within(reply.limit, |e| e.always_returned(&theirs));
+        }
+        let bare = encoder.len();
+        for raw in &reply.echoes {
+            encoder.within(reply.limit, |e| e.returned_message(raw));
+        }
+        let mut served = 0;
+        for (question, answer) in questions.iter().zip(answers) {
+            match answer {
+                Answer::Content { eof, data } => {
+                    let most = usize::try_from(question.length).unwrap_or(usize::MAX);
+                    let data = data.get(..most).unwrap_or(data);
+                    if encoder.len() + content_datagram_bound(data.len()) <= MAX_DATAGRAM
+                        && encoder.within(reply.limit, |e| {
+                            e.content(&question.id, question.offset, *eof, data);
+                        })
+                    {
+                        served += data.len() as u64;
+                    }
+                }
+                Answer::Absent if reply.verified => {
+                    encoder.within(reply.limit, |e| e.i_do_not_have_that(&question.id));
+                }
+                Answer::Absent => {}
+            }
+        }
+        self.stats.content_out += served;
+        self.add_interested(now, reply, questions, answers, &mut encoder);
+        if reply.list && !listing.is_empty() {
+            let most = if reply.verified { LISTED } else { 1 };
+            encoder.within(reply.limit, |e| {
+                e.content_list(listing.iter().copied().take(most));
+            });
+        }
+        if reply.peers {
+            let most = if reply.verified { NAMED } else { 1 };
+            let named = self.peers_to_name(now, to, most);
+            encoder.within(reply.limit, |e| e.peers(&named));
+        }
+        let said = if reply.verified {
+            encoder.len() > bare
+        } else {
+            // Even a bare cookie helps a stranger that asked for something.
+            !encoder.is_empty() && encoder.len() <= reply.limit
+        };
+        encoder.finish();
+        said
+    }
+
+    /// Names others that want or have the same, and notes that the asker does.
+    fn add_interested(
+        &mut self,
+        now: Time,
+        reply: &Reply,
+        questions: &[Question],
+        answers: &[Answer<'_>],
+        encoder: &mut Encoder<'_>,
+    ) {
+        for (question, answer) in questions.iter().zip(answers) {
+            let absent = matches!(answer, Answer::Absent);
+            // Once a file is enough where the asker gets what it wants from us.
+            if absent || question.offset == 0 {
+                let mut named = self.interest.others(now, question.id, reply.to);
+                if let Some(fetch) = self.fetches.get(&question.id) {
+                    named.extend(fetch.sources.keys().copied());
+                }
+                named.retain(|named| *named != reply.to && address::may_be_told(reply.to, *named));
+                named.dedup();
+                named.truncate(if reply.verified { NAMED_INTERESTED } else { 3 });
+                if !named.is_empty() {
+                    encoder.within(reply.limit, |e| {
+                        e.maybe_they_have_some(&question.id, &named);
+                    });
+                }
+            }
+            if reply.verified && (!absent || self.fetches.contains_key(&question.id)) {
+                self.interest.note(now, question.id, reply.to);
+            }
+        }
+    }
+}
+
+/// Ids whose askers are remembered, askers of each, and for how long.
+const INTERESTING: usize = 1024;
+const ASKERS: usize = 16;
+const INTEREST_LASTS: Duration = Duration::from_secs(300);
+
+/// Who asked for what lately.
+pub(super) struct Interest {
+    askers: LruCache<ContentId, VecDeque<(SocketAddr, Time)>>,
+}
+
+impl Default for Interest {
+    fn default() -> Self {
+        let capacity = NonZeroUsize::new(INTERESTING).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            askers: LruCache::new(capacity),
+        }
+    }
+}
+
+impl Interest {
+    fn note(&mut self, now: Time, id: ContentId, who: SocketAddr) {
+        let askers = self.askers.get_or_insert_mut(id, VecDeque::new);
+        if let Some(known) = askers.iter_mut().find(|(asker, _)| *asker == who) {
+            known.1 = now;
+            return;
+        }
+        if askers.len() >= ASKERS {
+            askers.pop_front();
+        }
+        askers.push_back((who, now));
+    }
+
+    fn others(&mut self, now: Time, id: ContentId, than: SocketAddr) -> Vec<SocketAddr> {
+        self.askers.peek(&id).map_or_else(Vec::new, |askers| {
+            askers
+                .iter()
+                .rev()
+                .filter(|(asker, at)| *asker != than && now.since(*at) < INTEREST_LASTS)
+                .map(|(asker, _)| *asker)
+                .collect()
+        })
+    }
+
+    /// Forgets ids that nobody asked for lately.
+    pub fn tidy(&mut self, now: Time) {
+        while let Some((_, askers)) = self.askers.peek_lru() {
+            let stale = askers
+                .iter()
+                .all(|(_, at)| now.since(*at) >= INTEREST_LASTS);
+            if !stale {
+                return;
+            }
+            self.askers.pop_lru();
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Every known message, from any JSON that says it.
+//!
+//! Works on raw values, which the walk has already found to be complete JSON, one level at a time;
+//! so nothing here recurses, however deep a stranger nests.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
+use serde_json::value::RawValue;
+
+use super::{Cookie, Id, MAX_LISTED, MAX_NUMBER, MAX_PEERS, Message, normalise};
+
+/// Reads one element of the array; `None` if it is none of the known messages.
+pub(super) fn message(raw: &RawValue) -> Option<Message<'_>> {
+    let (kind, value) = single(raw.get())?;
+    let raw = value.get();
+    Some(match &*kind {
+        "PleaseReturnThisMessage" => Message::PleaseReturnThisMessage(Cookie::new(raw)?),
+        "ReturnedMessage" => Message::ReturnedMessage(Cookie::new(raw)?),
+        "PleaseAlwaysReturnThisMessage" => {
+            Message::PleaseAlwaysReturnThisMessage(Cookie::new(raw)?)
+        }
+        "AlwaysReturned" => Message::AlwaysReturned(Cookie::new(raw)?),
+        _ => body(&kind, object(raw)?)?,
+    })
+}
+
+/// Reads the messages whose value is always an object.
+fn body<'a>(kind: &str, raw: &'a str) -> Option<Message<'a>> {
+    Some(match kind {
+        "PleaseSendPeers" => Message::PleaseSendPeers,
+        "PleaseListContent" => Message::PleaseListContent,
+        "Content" => {
+            let body: ContentBody<'a> = parse(raw)?;
+            Message::Content {
+                id: Id::from_text(body.id)?,
+                offset: number(body.offset)?,
+                eof: body.eof.map_or(Some(None), |eof| number(eof).map(Some))?,
+                base64: body.base64,
+            }
+        }
+        "PleaseSendContent" => {
+            let body: QuestionBody<'a> = parse(raw)?;
+            Message::PleaseSendContent {
+                id: Id::from_text(body.id)?,
+                offset: number(body.offset)?,
+                length: number(body.length)?,
+            }
+        }
+        "Peers" => {
+            let body: PeersBody<'a> = parse(raw)?;
+            Message::Peers(addresses(body.peers)?)
+        }
+        "MaybeTheyHaveSome" => {
+            let body: MaybeBody<'a> = parse(raw)?;
+            Message::MaybeTheyHaveSome {
+                id: Id::from_text(body.id)?,
+                peers: addresses(body.peers)?,
+            }
+        }
+        "IDoNotHaveThat" => {
+            let body: IdBody<'a> = parse(raw)?;
+            Message::IDoNotHaveThat {
+                id: Id::from_text(body.id)?,
+            }
+        }
+        "ContentList" => {
+            let body: ListBody<'a> = parse(raw)?;
+            let pair = |raw: &'a RawValue| {
+                let (Text(id), length): (Text<'a>, u64) = parse(raw.get())?;
+                Some((Id::from_text(id)?, number(length)?))
+            };
+            Message::ContentList(list(body.results, MAX_LISTED, pair)?)
+        }
+        _ => return None,
+    })
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct ContentBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    offset: u64,
+    eof: Option<u64>,
+    #[serde(borrow)]
+    base64: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct QuestionBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    offset: u64,
+    length: u64,
+}
+
+#[derive(Deserialize)]
+struct PeersBody<'a> {
+    #[serde(borrow)]
+    peers: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct MaybeBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    peers: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct IdBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ListBody<'a> {
+    #[serde(borrow)]
+    results: &'a RawValue,
+}
+
+fn parse<'a, T: Deserialize<'a>>(raw: &'a str) -> Option<T> {
+    serde_json::from_str(raw).ok()
+}
+
+/// Derived types would also be read from an array of their fields; the wire has objects only.
+fn object(raw: &str) -> Option<&str> {
+    raw.starts_with('{').then_some(raw)
+}
+
+fn number(value: u64) -> Option<u64> {
+    (value <= MAX_NUMBER).then_some(value)
+}
+
+/// The key and the value of an object that has exactly one.
+fn single(raw: &str) -> Option<(Cow<'_, str>, &RawValue)> {
+    struct Single;
+    impl<'de> Visitor<'de> for Single {
+        type Value = (Cow<'de, str>, &'de RawValue);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object with one key")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let entry = map.next_entry::<Text<'de>, &'de RawValue>()?;
+            let (Text(key), value) = entry.ok_or_else(|| A::Error::custom("no key"))?;
+            if map.next_key::<IgnoredAny>()?.is_some() {
+                return Err(A::Error::custom("more than one key"));
+            }
+            Ok((key, value))
+        }
+    }
+    let raw = object(raw)?;
+    serde_json::Deserializer::from_str(raw)
+        .deserialize_map(Single)
+        .ok()
+}
+
+/// The elements of an array that `read` understands, at most `limit`; `None` if it is no array.
+fn list<'a, T>(
+    raw: &'a RawValue,
+    limit: usize,
+    read: impl FnMut(&'a RawValue) -> Option<T>,
+) -> Option<Vec<T>> {
+    struct List<F>(usize, F);
+    impl<'de, T, F: FnMut(&'de RawValue) -> Option<T>> Visitor<'de> for List<F> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::new();
+            while items.len() < self.0
+                && let Some(raw) = seq.next_element()?
+            {
+                items.extend((self.1)(raw));
+            }
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(items)
+        }
+    }
+    serde_json::Deserializer::from_str(raw.get())
+        .deserialize_seq(List(limit, read))
+        .ok()
+}
+
+/// The addresses in an array of texts; what is no address is left out.
+fn addresses(raw: &RawValue) -> Option<Vec<SocketAddr>> {
+    list(raw, MAX_PEERS, |raw| {
+        let Text(text) = parse(raw.get())?;
+        let mut address: SocketAddr = text.parse().ok()?;
+        if let SocketAddr::V6(v6) = &mut address {
+            // The number of an interface of somebody else's machine means nothing here.
+            v6.set_scope_id(0);
+        }
+        Some(normalise(address))
+    })
+}
