@@ -1,1 +1,7 @@
-fn main() {}
+//! Parses, calls one function, exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cjp2pfs::cli::main()
+}

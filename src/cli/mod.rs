@@ -1,1 +1,74 @@
-//! (module)
+//! The commands: one file each, and beside them what they share.
+//!
+//! A command returns how it ended or an error; only here is the error printed and the exit code
+//! chosen.
+
+mod args;
+mod background;
+mod checksum_line;
+mod config_file;
+mod exit_codes;
+mod export;
+mod generate;
+mod get;
+mod hash;
+mod human;
+mod logging;
+mod mount;
+mod node_run;
+mod progress;
+mod report;
+mod seed;
+mod settings;
+mod signals;
+mod umount;
+mod values;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use args::{Args, Command};
+use exit_codes::Outcome;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let parent = background::Parent::of_this_process();
+    logging::start(args.verbose, parent.is_some());
+    match run(args, parent.as_ref()) {
+        Ok(outcome) => outcome.into(),
+        Err(error) if exit_codes::is_broken_pipe(&error) => ExitCode::FAILURE,
+        Err(error) => {
+            let line = exit_codes::one_line(&error);
+            match parent {
+                Some(parent) => parent.tell_failure(&line),
+                None => tell(&line),
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
+    let config = args.config.as_deref();
+    match args.command {
+        Command::Mount(mount) => mount::run(&mount, config, parent),
+        Command::Umount(umount) => umount::run(&umount, config),
+        Command::Seed(seed) => seed::run(&seed, config),
+        Command::Get(get) => get::run(&get, config),
+        Command::Hash(hash) => hash::run(&hash),
+        Command::Status(status) => report::status(&status, config),
+        Command::Peers(peers) => report::peers(&peers, config),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man => generate::man(),
+    }
+}
+
+/// One line on standard error. That nobody may read it is no reason to fail.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "cjp2pfs: {line}");
+}

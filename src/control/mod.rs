@@ -1,1 +1,70 @@
-//! (module)
+//! What a running daemon tells local programs, over HTTP on a Unix socket in its store.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /status` | [`DaemonStatus`] as JSON |
+//! | `GET /peers` | a JSON array of [`crate::node::PeerStatus`] |
+//! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
+//! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `POST /stop` | `202`; the daemon ends |
+//!
+//! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
+//! 0600 in a folder with mode 0700, so that only its owner can. Fetching is apart from sending the
+//! bytes because HTTP has no good place for a reason once a body has begun: whoever wants to know
+//! why it failed fetches first.
+//!
+//! One request per connection, a bounded number of connections, a limit on how long a request may
+//! take to arrive: a local program that goes wrong cannot take the daemon with it.
+
+mod client;
+mod routes;
+mod server;
+mod socket;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{Client, ClientError};
+pub use server::{Daemon, Server, ServerError};
+
+use crate::node::Status;
+
+/// What the daemon of a store is and does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its process.
+    pub pid: u32,
+    /// The command that it was started with: `mount` or `seed`.
+    pub command: String,
+    /// Where it has mounted the network, if it has.
+    pub mountpoint: Option<PathBuf>,
+    /// What its node tells.
+    #[serde(flatten)]
+    pub node: Status,
+}
+
+/// How far a fetch is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum FetchEvent {
+    /// Looking for someone who has it.
+    Looking,
+    /// It comes.
+    Fetching {
+        /// Bytes of the whole.
+        length: u64,
+        /// Bytes that are here.
+        present: u64,
+    },
+    /// All of it is here and verified. The last event.
+    Complete {
+        /// Bytes of the whole.
+        length: u64,
+    },
+    /// It could not be fetched. The last event.
+    Failed {
+        /// A sentence.
+        reason: String,
+    },
+}

@@ -1,1 +1,65 @@
-//! (module)
+//! The mount: the tree of names and the FUSE adaptor.
+//!
+//! Three layers, each of which can be understood, and mostly tested, without the one above it:
+//!
+//! - [`source`] is what a file system needs of a node, and all that it may ask. The node stands
+//!   behind it in a running daemon, a fake one in the tests.
+//! - [`FileSystem`] knows names, inodes, handles and errno. It has never heard of FUSE: what waits
+//!   takes a closure, and the closure is called once, from wherever the answer comes.
+//! - `fuse` translates requests into calls and results into replies, and decides nothing.
+//!
+//! Beside them, [`Mounted`] is the life of one mount: looking at the mount point, healing what a
+//! dead daemon left there, negotiating with the kernel, unmounting within a limit.
+//!
+//! # Never stuck
+//! A callback never waits. What is here is answered on the session's thread before the callback
+//! returns; what is not leaves its reply in the closure, and the thread takes the next request. So
+//! a thousand stalled reads cost no thread, and `ls` and other files go on.
+//!
+//! The kernel asks for an operation to be interrupted by a message that fuser 0.18 declines, and
+//! then lets the process wait, unkillable, for the reply. The `watcher` therefore looks by itself
+//! at whom a long wait belongs to, and ends it with `EINTR` when that process has been signalled.
+//!
+//! # How a file is opened
+//! | content | opened | because |
+//! |---|---|---|
+//! | not yet proven | `FOPEN_DIRECT_IO` | every `read` comes through the handle's own reader, which keeps the last byte rule, and leaves no unproven page behind for others |
+//! | proven, first time | cached, pages of before dropped | an earlier memory map may have left unproven pages |
+//! | proven, later | cached, pages kept | they are right for ever |
+//!
+//! `mmap` is the one way around a handle: its pages belong to the inode. The kernel drops them
+//! whenever an unproven file is mapped anew, so a map starts from our door; two processes that map
+//! the same unproven file *at the same time* do share pages.
+
+mod attributes;
+mod errno;
+mod folders;
+mod fs;
+mod fuse;
+mod handles;
+mod inodes;
+mod kernel;
+mod limited;
+mod mountinfo;
+mod mountpoint;
+mod names;
+mod node_source;
+mod session;
+mod signals;
+pub mod source;
+mod unmount;
+mod watcher;
+mod xattrs;
+
+pub use attributes::{Attributes, BLOCK_SIZE, Owner};
+pub use errno::Errno;
+pub use folders::Entry;
+pub use fs::{FileSystem, Opened};
+pub use handles::Fh;
+pub use inodes::{Ino, OpenMode};
+pub use mountpoint::MountError;
+pub use names::Folder;
+pub use node_source::NodeSource;
+pub use session::{Mounted, Options, UNMOUNT_LIMIT};
+pub use source::Source;
+pub use unmount::{UnmountError, Unmounted, unmount_path};

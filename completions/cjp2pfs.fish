@@ -1,0 +1,100 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_cjp2pfs_global_optspecs
+    string join \n v/verbose config= h/help V/version
+end
+
+function __fish_cjp2pfs_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_cjp2pfs_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_cjp2pfs_using_subcommand
+    set -l cmd (__fish_cjp2pfs_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -s V -l version -d 'Print version'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "mount" -d 'Mount the network at a folder'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "umount" -d 'Unmount the folder and wait until its daemon has ended'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "seed" -d 'Hash files and folders and serve them until interrupted'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "get" -d 'Fetch content into a file'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "hash" -d 'Print the hashes of files as sha256sum or b3sum does'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show what the daemon of the store is doing'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l complete -d 'Whether content that is being read is fetched to its end in the background [default: auto]' -r -f -a "auto\t'When it is read from its start onward'
+always\t'As soon as it is read at all'
+never\t'Never'"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l peer -d 'Ask this peer; may be given several times' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l allow-other -d 'Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l no-bootstrap -d 'Do not ask the well-known nodes for peers'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l no-lan -d 'Do not look for neighbours on the local network'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l peer -d 'Ask this peer; may be given several times' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l no-bootstrap -d 'Do not ask the well-known nodes for peers'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l no-lan -d 'Do not look for neighbours on the local network'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -s o -l output -d 'Write to FILE; - is standard output [default: the hash, in the current folder]' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l peer -d 'Ask this peer; may be given several times' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l force -d 'Replace FILE if it exists'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l no-bootstrap -d 'Do not ask the well-known nodes for peers'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l no-lan -d 'Do not look for neighbours on the local network'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand hash" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand hash" -l blake3 -d 'Print BLAKE3 hashes as b3sum does'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand hash" -l json -d 'Print length, SHA-256 and BLAKE3 of each file as JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand hash" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand hash" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand status" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand status" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand status" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand status" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,0 +1,216 @@
+#compdef cjp2pfs
+
+autoload -U is-at-least
+
+_cjp2pfs() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_cjp2pfs_commands" \
+"*::: :->cjp2pfs" \
+&& ret=0
+    case $state in
+    (cjp2pfs)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:cjp2pfs-command-$line[1]:"
+        case $line[1] in
+            (mount)
+_arguments "${_arguments_options[@]}" : \
+'--complete=[Whether content that is being read is fetched to its end in the background \[default\: auto\]]:WHEN:((auto\:"When it is read from its start onward"
+always\:"As soon as it is read at all"
+never\:"Never"))' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
+'*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
+'--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
+'--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'-f[Stay in the foreground]' \
+'--foreground[Stay in the foreground]' \
+'--allow-other[Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)]' \
+'--no-bootstrap[Do not ask the well-known nodes for peers]' \
+'--no-lan[Do not look for neighbours on the local network]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':mountpoint -- An empty folder:_files -/' \
+&& ret=0
+;;
+(umount)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':mountpoint -- The folder that the network is mounted at:_files -/' \
+&& ret=0
+;;
+(seed)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
+'*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
+'--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
+'--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--no-bootstrap[Do not ask the well-known nodes for peers]' \
+'--no-lan[Do not look for neighbours on the local network]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::paths -- Files and folders:_files' \
+&& ret=0
+;;
+(get)
+_arguments "${_arguments_options[@]}" : \
+'-o+[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
+'--output=[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
+'*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
+'--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
+'--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--force[Replace FILE if it exists]' \
+'--no-bootstrap[Do not ask the well-known nodes for peers]' \
+'--no-lan[Do not look for neighbours on the local network]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
+(hash)
+_arguments "${_arguments_options[@]}" : \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'(--json)--blake3[Print BLAKE3 hashes as b3sum does]' \
+'--json[Print length, SHA-256 and BLAKE3 of each file as JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::files -- Files; - is standard input:_files' \
+&& ret=0
+;;
+(status)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(peers)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(completions)
+_arguments "${_arguments_options[@]}" : \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':shell -- The shell:(bash elvish fish powershell zsh)' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_cjp2pfs_commands] )) ||
+_cjp2pfs_commands() {
+    local commands; commands=(
+'mount:Mount the network at a folder' \
+'umount:Unmount the folder and wait until its daemon has ended' \
+'seed:Hash files and folders and serve them until interrupted' \
+'get:Fetch content into a file' \
+'hash:Print the hashes of files as sha256sum or b3sum does' \
+'status:Show what the daemon of the store is doing' \
+'peers:Show the peers that the daemon of the store knows' \
+'completions:Print the completions for a shell' \
+    )
+    _describe -t commands 'cjp2pfs commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__completions_commands] )) ||
+_cjp2pfs__subcmd__completions_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs completions commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__get_commands] )) ||
+_cjp2pfs__subcmd__get_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs get commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__hash_commands] )) ||
+_cjp2pfs__subcmd__hash_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs hash commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__mount_commands] )) ||
+_cjp2pfs__subcmd__mount_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs mount commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__peers_commands] )) ||
+_cjp2pfs__subcmd__peers_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs peers commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__seed_commands] )) ||
+_cjp2pfs__subcmd__seed_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs seed commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__status_commands] )) ||
+_cjp2pfs__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs status commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__umount_commands] )) ||
+_cjp2pfs__subcmd__umount_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs umount commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_cjp2pfs" ]; then
+    _cjp2pfs "$@"
+else
+    compdef _cjp2pfs cjp2pfs
+fi

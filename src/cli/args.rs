@@ -1,0 +1,252 @@
+//! The command line, defined once: parsing, help, completions and the manual all come from here.
+//!
+//! Options that the configuration file may also set are `Option`s without a default value, so that
+//! [`super::settings`] can tell "not given" from "given the default".
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use serde::Deserialize;
+
+use super::values::{PeerName, parse_duration, parse_size};
+use crate::content::ContentId;
+
+/// A file system whose files are the content of the CJP2P (LCDP) peer-to-peer network
+///
+/// Content is named by its SHA-256. MOUNTPOINT/<sha256> exists as soon as anyone in the network has
+/// it; reading it fetches what is read, and what is complete is verified, kept and served to others.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cjp2pfs",
+    version,
+    propagate_version = false,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Tell more on standard error; -vv and -vvv tell still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Read the configuration from FILE
+    ///
+    /// The default is $XDG_CONFIG_HOME/cjp2pfs/config.toml, which may be missing.
+    #[arg(long, global = true, value_name = "FILE", env = "CJP2PFS_CONFIG", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mount the network at a folder
+    ///
+    /// Returns when the mount can be used and leaves the daemon in the background. The daemon ends
+    /// on SIGTERM, on SIGINT, and when the folder is unmounted.
+    Mount(MountArgs),
+
+    /// Unmount the folder and wait until its daemon has ended
+    Umount(UmountArgs),
+
+    /// Hash files and folders and serve them until interrupted
+    ///
+    /// Prints one line per file as sha256sum does. The files stay where they are. Symbolic links
+    /// inside folders are not followed; empty, special and unreadable files are left out.
+    Seed(SeedArgs),
+
+    /// Fetch content into a file
+    ///
+    /// Asks the daemon of the store if one runs, or else the network itself. What an interrupted
+    /// run has fetched is not fetched again.
+    Get(GetArgs),
+
+    /// Print the hashes of files as sha256sum or b3sum does
+    Hash(HashArgs),
+
+    /// Show what the daemon of the store is doing
+    Status(ReportArgs),
+
+    /// Show the peers that the daemon of the store knows
+    Peers(ReportArgs),
+
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Print the manual page in roff
+    #[command(hide = true)]
+    Man,
+}
+
+/// Which store, for every command that has to do with one.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StoreArgs {
+    /// Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]
+    #[arg(long, value_name = "DIR", env = "CJP2PFS_STORE", hide_env_values = true, value_hint = ValueHint::DirPath)]
+    pub store: Option<PathBuf>,
+}
+
+/// What every command that runs a node takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct NodeArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+
+    /// Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "CJP2PFS_BIND",
+        hide_env_values = true
+    )]
+    pub bind: Option<SocketAddr>,
+
+    /// Ask this peer; may be given several times
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "CJP2PFS_PEER",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub peer: Vec<PeerName>,
+
+    /// Do not ask the well-known nodes for peers
+    #[arg(long, env = "CJP2PFS_NO_BOOTSTRAP", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub no_bootstrap: bool,
+
+    /// Do not look for neighbours on the local network
+    #[arg(long, env = "CJP2PFS_NO_LAN", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub no_lan: bool,
+
+    /// Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "CJP2PFS_CACHE", hide_env_values = true, value_parser = parse_size)]
+    pub cache: Option<u64>,
+
+    /// Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]
+    #[arg(long, value_name = "TIME", env = "CJP2PFS_LOOKUP_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    pub lookup_timeout: Option<Duration>,
+
+    /// Give up after this long when those who have it do not send it [default: 30s]
+    #[arg(long, value_name = "TIME", env = "CJP2PFS_READ_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
+    pub read_timeout: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MountArgs {
+    /// An empty folder
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
+    pub mountpoint: PathBuf,
+
+    /// Stay in the foreground
+    #[arg(short, long)]
+    pub foreground: bool,
+
+    /// Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)
+    #[arg(long)]
+    pub allow_other: bool,
+
+    /// Whether content that is being read is fetched to its end in the background [default: auto]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        env = "CJP2PFS_COMPLETE",
+        hide_env_values = true
+    )]
+    pub complete: Option<CompleteWhen>,
+
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// `--complete`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompleteWhen {
+    /// When it is read from its start onward
+    Auto,
+    /// As soon as it is read at all
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UmountArgs {
+    /// The folder that the network is mounted at
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
+    pub mountpoint: PathBuf,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SeedArgs {
+    /// Files and folders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct GetArgs {
+    /// The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3
+    #[arg(value_name = "ID")]
+    pub id: ContentId,
+
+    /// Write to FILE; - is standard output [default: the hash, in the current folder]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct HashArgs {
+    /// Files; - is standard input
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub files: Vec<PathBuf>,
+
+    /// Print BLAKE3 hashes as b3sum does
+    #[arg(long, conflicts_with = "json")]
+    pub blake3: bool,
+
+    /// Print length, SHA-256 and BLAKE3 of each file as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,179 @@
+//! Content becomes a file of the user's, all of it or none.
+//!
+//! It is written under a temporary name in the same folder, made durable, and renamed. Bytes go by
+//! `copy_file_range` where they can (the standard library's `io::copy` between files), which shares
+//! the blocks instead of copying on file systems that know how: Btrfs, XFS. A hard link to the
+//! store's file would be as cheap, but then a change to one would be a change to the other.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+/// A file that will exist when [`Export::keep`] is called, and leaves nothing behind otherwise.
+pub struct Export {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    force: bool,
+    kept: bool,
+}
+
+impl Export {
+    /// Begins to write `target`. Without `force` it must not exist.
+    pub fn begin(target: &Path, force: bool) -> Result<Self> {
+        check(target, force)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        // A short piece of the name: with the whole of it the temporary one could be too long.
+        let start: String = name.chars().take(32).collect();
+        let temporary = target.with_file_name(format!(".{start}.{}.part", std::process::id()));
+        let open = || {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&temporary)
+        };
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // Left by a process of this number that was killed.
+                fs::remove_file(&temporary).and_then(|()| open())
+            }
+            result => result,
+        }
+        .with_context(|| format!("cannot write {}", target.display()))?;
+        Ok(Self {
+            target: target.to_owned(),
+            temporary,
+            file,
+            force,
+            kept: false,
+        })
+    }
+
+    /// Writes all of `source` from its start.
+    pub fn copy_from(&mut self, source: &File) -> Result<()> {
+        // Opened anew, to have a position of its own: descriptors of the store are shared.
+        let mut source = File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))
+            .context("cannot read the store")?;
+        io::copy(&mut source, &mut self.file)
+            .map(drop)
+            .with_context(|| self.cannot())
+    }
+
+    /// Where to write instead.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// The file is whole: makes it durable and gives it its name.
+    pub fn keep(mut self, length: u64) -> Result<()> {
+        let written = self.file.metadata().with_context(|| self.cannot())?.len();
+        if written != length {
+            bail!(
+                "{}: {written} of {length} bytes were written",
+                self.cannot()
+            );
+        }
+        self.file.sync_all().with_context(|| self.cannot())?;
+        if self.force {
+            fs::rename(&self.temporary, &self.target).with_context(|| self.cannot())?;
+            self.kept = true;
+            return Ok(());
+        }
+        // A link is refused where the name has come to exist meanwhile; a rename would replace it.
+        match fs::hard_link(&self.temporary, &self.target) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(exists(&self.target)),
+            // A file system without hard links.
+            Err(_) => {
+                check(&self.target, false)?;
+                fs::rename(&self.temporary, &self.target).with_context(|| self.cannot())?;
+                self.kept = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn cannot(&self) -> String {
+        format!("cannot write {}", self.target.display())
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Whether `target` may be written, before anything is fetched for it.
+pub fn check(target: &Path, force: bool) -> Result<()> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_dir() => bail!("{} is a folder", target.display()),
+        Ok(_) if !force => return Err(exists(target)),
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(|| format!("cannot write {}", target.display())),
+    }
+    let folder = match target.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if folder.is_dir() && target.file_name().is_some() {
+        Ok(())
+    } else {
+        bail!("cannot write {}: there is no such folder", target.display())
+    }
+}
+
+fn exists(target: &Path) -> anyhow::Error {
+    anyhow!("{} exists; --force replaces it", target.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("file");
+        let mut export = Export::begin(&target, false).unwrap();
+        export.file().write_all(b"abc").unwrap();
+        drop(export);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+
+        let mut export = Export::begin(&target, false).unwrap();
+        export.file().write_all(b"abc").unwrap();
+        assert!(export.keep(4).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+
+        let source_path = dir.path().join("source");
+        fs::write(&source_path, b"abcd").unwrap();
+        let source = File::open(&source_path).unwrap();
+        for force in [false, true] {
+            let mut export = Export::begin(&target, force).unwrap();
+            export.copy_from(&source).unwrap();
+            export.keep(4).unwrap();
+            assert_eq!(fs::read(&target).unwrap(), b"abcd");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn what_exists_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("file");
+        let export = Export::begin(&target, false).unwrap();
+        fs::write(&target, b"mine").unwrap();
+        assert!(export.keep(0).is_err());
+        assert!(Export::begin(&target, false).is_err());
+        assert_eq!(fs::read(&target).unwrap(), b"mine");
+        assert!(Export::begin(dir.path(), true).is_err());
+        assert!(Export::begin(&dir.path().join("no/file"), true).is_err());
+    }
+}

@@ -1,0 +1,314 @@
+//! `get`.
+//!
+//! Either the daemon of the store fetches, or a node in this process. Both put the content into
+//! the store first, verified, and the file is written from there: so an interrupted run loses
+//! nothing, and no file of the user's is ever half right.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use indicatif::ProgressBar;
+
+use super::args::GetArgs;
+use super::exit_codes::Outcome;
+use super::export::{self, Export};
+use super::{human, node_run, progress, settings, signals, tell};
+use crate::content::ContentId;
+use crate::control::{Client, ClientError, FetchEvent};
+use crate::node::{Config, ContentInfo, Failure, Node};
+
+/// How often the progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long the node may take to end.
+const END_LIMIT: Duration = Duration::from_secs(3);
+/// Bytes read at once on the way to standard output.
+const CHUNK: u32 = 1 << 20;
+
+/// Where the content goes.
+enum Target {
+    File { path: PathBuf, force: bool },
+    StandardOutput,
+}
+
+/// Why it did not work, as either side tells it.
+enum Stop {
+    Signal(i32),
+    Error(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
+    let node_config = settings::node_config(&args.node, None, config)?;
+    let target = match &args.output {
+        Some(path) if path == Path::new("-") => Target::StandardOutput,
+        Some(path) => Target::File {
+            path: path.clone(),
+            force: args.force,
+        },
+        None => Target::File {
+            path: args.id.hash.to_string().into(),
+            force: args.force,
+        },
+    };
+    if let Target::File { path, force } = &target {
+        export::check(path, *force)?;
+    }
+    let (wake, events) = mpsc::channel();
+    let signalled = Signalled::default();
+    let (number, waker) = (signalled.clone(), wake.clone());
+    signals::on_first_signal(move |signal| {
+        number.0.store(signal, Ordering::Relaxed);
+        let _ = waker.send(Event::Signal);
+    })
+    .context("cannot listen for signals")?;
+
+    let progress = Progress {
+        bar: progress::bar(0, "looking"),
+    };
+    let client = Client::new(&node_config.store)?;
+    let result = match client.status() {
+        Ok(_) => {
+            if !args.node.peer.is_empty() {
+                tell("a daemon runs for this store and asks its own peers; --peer has no effect");
+            }
+            through_daemon(&client, &args.id, &target, &progress, &signalled)
+        }
+        Err(ClientError::NoDaemon { .. }) => {
+            let run = InProcess {
+                id: args.id,
+                progress: &progress,
+                signalled: &signalled,
+                wake,
+                events,
+            };
+            run.run(node_config, &target)
+        }
+        Err(error) => Err(error.into()),
+    };
+    progress.bar.finish_and_clear();
+    match result {
+        Ok(()) => Ok(Outcome::Done),
+        Err(Stop::Signal(signal)) => {
+            tell(&format!("interrupted{}", progress.kept()));
+            Ok(Outcome::Interrupted(signal))
+        }
+        Err(Stop::Error(error)) => {
+            let sentence = format!("cannot get {}{}", args.id, progress.kept());
+            Err(error.context(sentence))
+        }
+    }
+}
+
+/// The signal that came, 0 if none did.
+#[derive(Clone, Default)]
+struct Signalled(Arc<AtomicI32>);
+
+impl Signalled {
+    fn check(&self) -> Result<(), Stop> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => Err(Stop::Signal(signal)),
+        }
+    }
+
+    fn flow(&self) -> ControlFlow<()> {
+        match self.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// What the user sees, and how far it got.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn show(&self, length: u64, present: u64) {
+        if self.bar.length() != Some(length) {
+            // What an earlier run had is no part of this run's speed.
+            self.bar.set_length(length);
+            self.bar.set_message("fetching");
+            self.bar.set_position(present);
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(present);
+    }
+
+    /// In brackets, what is not lost.
+    fn kept(&self) -> String {
+        match (self.bar.position(), self.bar.length()) {
+            (present, Some(length)) if present > 0 => format!(
+                " ({} of {} are in the store, and the next run goes on from there)",
+                human::bytes(present),
+                human::bytes(length)
+            ),
+            _ => String::new(),
+        }
+    }
+}
+
+fn through_daemon(
+    client: &Client,
+    id: &ContentId,
+    target: &Target,
+    progress: &Progress,
+    signalled: &Signalled,
+) -> Result<(), Stop> {
+    let interrupted = |error: ClientError| match (error, signalled.check()) {
+        (_, Err(stop)) => stop,
+        (error, Ok(())) => error.into(),
+    };
+    let Target::File { path, force } = target else {
+        let mut out = io::stdout().lock();
+        client
+            .content(id, &mut out, |_| signalled.flow())
+            .map_err(interrupted)?;
+        out.flush()?;
+        return Ok(());
+    };
+    let tell = |event: &FetchEvent| {
+        if let FetchEvent::Fetching { length, present } = event {
+            progress.show(*length, *present);
+        }
+        signalled.flow()
+    };
+    let length = client.fetch(id, tell).map_err(interrupted)?;
+    progress.show(length, length);
+    let mut export = Export::begin(path, *force)?;
+    client
+        .content(id, export.file(), |_| signalled.flow())
+        .map_err(interrupted)?;
+    export.keep(length)?;
+    Ok(())
+}
+
+enum Event {
+    Signal,
+    Found(Result<ContentInfo, Failure>),
+    Fetched(Result<ContentInfo, Failure>),
+    Read(Result<Vec<u8>, Failure>),
+}
+
+struct InProcess<'a> {
+    id: ContentId,
+    progress: &'a Progress,
+    signalled: &'a Signalled,
+    wake: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+}
+
+impl InProcess<'_> {
+    fn run(&self, config: Config, target: &Target) -> Result<(), Stop> {
+        let node = node_run::start(config, |line| self.progress.bar.suspend(|| tell(line)))?;
+        let result = self.fetch(&node, target);
+        node_run::stop(&node, END_LIMIT)?;
+        result
+    }
+
+    fn fetch(&self, node: &Node, target: &Target) -> Result<(), Stop> {
+        let wake = self.wake.clone();
+        let _looking = node.lookup(
+            self.id,
+            Box::new(move |result| drop(wake.send(Event::Found(result)))),
+        );
+        let info = loop {
+            if let Some(Event::Found(result)) = self.next()? {
+                break result?;
+            }
+        };
+        self.progress.show(info.length, info.present);
+        match target {
+            Target::File { path, force } => {
+                let length = self.fetch_all(node)?.length;
+                let mut export = Export::begin(path, *force)?;
+                match node.store().open_content(&self.id)? {
+                    Some(content) => export.copy_from(content.file())?,
+                    None if length == 0 => {}
+                    None => return Err(anyhow!("it is not in the store any more").into()),
+                }
+                Ok(export.keep(length)?)
+            }
+            Target::StandardOutput => self.stream(node),
+        }
+    }
+
+    fn fetch_all(&self, node: &Node) -> Result<ContentInfo, Stop> {
+        self.begin_fetch(node);
+        loop {
+            match self.next()? {
+                Some(Event::Fetched(result)) => return Ok(result?),
+                Some(_) => {}
+                None => {
+                    if let Some(info) = node.info(self.id) {
+                        self.progress.show(info.length, info.present);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes it as it comes, in order. The node keeps the rule that the last byte is not given out
+    /// before the whole is proven.
+    fn stream(&self, node: &Node) -> Result<(), Stop> {
+        let reader = node.open(self.id)?;
+        self.begin_fetch(node);
+        let mut out = io::stdout().lock();
+        let mut offset = 0;
+        while offset < reader.length() {
+            let wake = self.wake.clone();
+            let _reading = reader.read(
+                offset,
+                CHUNK,
+                Box::new(move |result| {
+                    drop(wake.send(Event::Read(result.map(<[u8]>::to_vec))));
+                }),
+            );
+            let data = loop {
+                match self.next()? {
+                    Some(Event::Read(result)) => break result?,
+                    // Why the whole cannot be had, the read that needs it tells.
+                    Some(_) => {}
+                    None => {
+                        if let Some(info) = node.info(self.id) {
+                            self.progress.show(info.length, info.present);
+                        }
+                    }
+                }
+            };
+            if data.is_empty() {
+                return Err(anyhow!("it ended early").into());
+            }
+            out.write_all(&data)?;
+            offset += data.len() as u64;
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    fn begin_fetch(&self, node: &Node) {
+        let wake = self.wake.clone();
+        let _fetching = node.fetch(
+            self.id,
+            Box::new(move |result| drop(wake.send(Event::Fetched(result)))),
+        );
+    }
+
+    /// The next event, or `None` when it is time to look at the progress.
+    fn next(&self) -> Result<Option<Event>, Stop> {
+        let event = self.events.recv_timeout(LOOK_EVERY).ok();
+        self.signalled.check()?;
+        Ok(event)
+    }
+}

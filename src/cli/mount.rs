@@ -1,0 +1,98 @@
+//! `mount`.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::args::MountArgs;
+use super::background::{self, Parent};
+use super::exit_codes::Outcome;
+use super::{node_run, settings, signals, tell};
+use crate::control::{Daemon, Server};
+use crate::mount::{Mounted, NodeSource, Options};
+
+/// From the wish to end to the end.
+const END_LIMIT: Duration = Duration::from_secs(3);
+/// The part of it that unmounting may take; the node gets the rest.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Why a mount ends.
+enum Ending {
+    Signal(i32),
+    /// A client of the control socket wants it.
+    Asked,
+    /// Someone unmounted the folder.
+    Unmounted,
+}
+
+pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> Result<Outcome> {
+    let node_config = settings::node_config(&args.node, args.complete, config)?;
+    match parent {
+        None if !args.foreground => return background::start(&node_config.store),
+        None => {}
+        Some(parent) => parent.leave_its_session(),
+    }
+    let notice = |line: &str| match parent {
+        Some(parent) => parent.tell_notice(line),
+        None => tell(line),
+    };
+
+    let (end, ended) = mpsc::channel();
+    let signalled = end.clone();
+    signals::on_first_signal(move |signal| {
+        let _ = signalled.send(Ending::Signal(signal));
+    })
+    .context("cannot listen for signals")?;
+
+    let node = node_run::start(node_config, notice)?;
+    let store = node.store().dir().to_owned();
+    let source = NodeSource::new(node.clone(), store);
+    let options = Options {
+        allow_other: args.allow_other,
+        ..Options::default()
+    };
+    let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
+    let asked = end.clone();
+    let server = Server::start(Daemon {
+        node: node.clone(),
+        command: "mount",
+        mountpoint: Some(mounted.path().to_owned()),
+        on_stop: Box::new(move || {
+            let _ = asked.send(Ending::Asked);
+        }),
+    })?;
+    let watched = Arc::clone(&mounted);
+    thread::Builder::new()
+        .name("unmounted".into())
+        .spawn(move || {
+            watched.wait();
+            let _ = end.send(Ending::Unmounted);
+        })
+        .context("cannot watch the mount")?;
+
+    let wanted = match parent {
+        None => true,
+        Some(parent) => {
+            // Not to keep some other mount busy by standing in it.
+            let _ = std::env::set_current_dir("/");
+            parent.tell_ready().is_ok()
+        }
+    };
+    if wanted {
+        match ended.recv() {
+            Ok(Ending::Signal(signal)) => tracing::info!(signal, "ending"),
+            Ok(Ending::Asked) => tracing::info!("asked to end"),
+            Ok(Ending::Unmounted) | Err(_) => tracing::info!("unmounted"),
+        }
+    }
+
+    let since = Instant::now();
+    let unmounted = mounted.unmount(UNMOUNT_LIMIT);
+    drop(server);
+    node_run::stop(&node, END_LIMIT.saturating_sub(since.elapsed()))?;
+    unmounted?;
+    Ok(Outcome::Done)
+}

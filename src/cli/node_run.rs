@@ -1,0 +1,45 @@
+//! Starting a node for a command, and ending it in time.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::node::{Config, Node, StartError};
+use crate::store::StoreError;
+
+/// Starts the node; `notice` hears what the user should know.
+pub fn start(config: Config, notice: impl Fn(&str)) -> Result<Node> {
+    let port = config.bind.port();
+    let node = Node::start(config).map_err(|error| match error {
+        StartError::Store(StoreError::InUse { .. }) => anyhow::Error::new(error)
+            .context("another daemon is running; stop it or give --store another folder"),
+        error => anyhow::Error::new(error),
+    })?;
+    if node.port_was_taken() {
+        notice(&format!(
+            "port {port} is taken, so this node listens on {}",
+            node.local_addr()
+        ));
+    }
+    Ok(node)
+}
+
+/// Stops the node, and waits for it no longer than `limit`. What is left undone then is what a
+/// power cut would leave undone, which the store is made for.
+pub fn stop(node: &Node, limit: Duration) -> Result<()> {
+    let (stopped, wait) = mpsc::channel();
+    let node = node.clone();
+    thread::Builder::new()
+        .name("stop".into())
+        .spawn(move || {
+            node.stop();
+            let _ = stopped.send(());
+        })
+        .context("cannot stop the node")?;
+    if wait.recv_timeout(limit).is_err() {
+        tracing::warn!("the node did not stop within {limit:?}");
+    }
+    Ok(())
+}

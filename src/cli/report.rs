@@ -1,0 +1,146 @@
+//! `status` and `peers`: what the daemon of the store tells, for people or as JSON.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::args::ReportArgs;
+use super::exit_codes::Outcome;
+use super::{human, settings};
+use crate::control::{Client, DaemonStatus};
+use crate::node::PeerStatus;
+
+pub fn status(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
+    let status = client(args, config)?.status()?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        write_json(&mut out, &status)?;
+    } else {
+        write_status(&mut out, &status)?;
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+pub fn peers(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
+    let peers = client(args, config)?.peers()?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        write_json(&mut out, &peers)?;
+    } else {
+        write_peers(&mut out, &peers)?;
+    }
+    out.flush()?;
+    Ok(Outcome::Done)
+}
+
+fn client(args: &ReportArgs, config: Option<&Path>) -> Result<Client> {
+    let store = settings::store_dir(&args.store, config)?;
+    Ok(Client::new(&store)?)
+}
+
+fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    writeln!(out)
+}
+
+fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
+    let node = &status.node;
+    let what = match &status.mountpoint {
+        Some(mountpoint) => format!("{} at {}", status.command, mountpoint.display()),
+        None => status.command.clone(),
+    };
+    let row = |name: &str, text: String| vec![name.to_owned(), text];
+    let uptime = Duration::try_from_secs_f64(node.uptime_seconds).unwrap_or_default();
+    let rows = [
+        row("daemon", format!("{what}, process {}", status.pid)),
+        row("version", node.version.clone()),
+        row("running for", human::duration(uptime)),
+        row("listening on", node.address.to_string()),
+        row(
+            "peers",
+            format!("{} answering of {}", node.peers_answering, node.peers_known),
+        ),
+        row("fetched", human::bytes(node.bytes_fetched)),
+        row("served", human::bytes(node.bytes_served)),
+        row(
+            "datagrams",
+            format!(
+                "{} in, {} out, {} dropped",
+                node.datagrams_in, node.datagrams_out, node.datagrams_dropped
+            ),
+        ),
+        row(
+            "content",
+            format!(
+                "{} held, {} seeded",
+                node.contents_held, node.contents_seeded
+            ),
+        ),
+        row("waiting", node.operations_waiting.to_string()),
+    ];
+    human::table(out, &rows, false)?;
+    if node.fetching.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let mut rows = vec![header(&[
+        "FETCHING",
+        "LENGTH",
+        "HERE",
+        "IN FLIGHT",
+        "SOURCES",
+    ])];
+    for fetch in &node.fetching {
+        rows.push(vec![
+            fetch.id.clone(),
+            human::bytes(fetch.length),
+            percent(fetch.present, fetch.length),
+            human::bytes(fetch.in_flight),
+            fetch.sources.to_string(),
+        ]);
+    }
+    human::table(out, &rows, true)
+}
+
+fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {
+    let mut rows = vec![header(&[
+        "PEER",
+        "ANSWERING",
+        "ROUND TRIP",
+        "RECEIVED",
+        "SENT",
+        "LAST HEARD",
+    ])];
+    for peer in peers {
+        let heard = peer
+            .last_heard_seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        rows.push(vec![
+            peer.address.to_string(),
+            if peer.answering { "yes" } else { "no" }.to_owned(),
+            peer.round_trip_ms
+                .map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
+            human::bytes(peer.bytes_received),
+            human::bytes(peer.bytes_sent),
+            heard.map_or("never".to_owned(), |t| {
+                format!("{} ago", human::duration(t))
+            }),
+        ]);
+    }
+    human::table(out, &rows, true)
+}
+
+fn header(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Rounded down, so that 100% is all.
+fn percent(part: u64, whole: u64) -> String {
+    match (u128::from(part) * 100).checked_div(u128::from(whole)) {
+        Some(percent) => format!("{percent}%"),
+        None => "100%".to_owned(),
+    }
+}

@@ -1,0 +1,272 @@
+//! The asking side, for the commands: plain blocking calls.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::socket::SocketPath;
+use super::{DaemonStatus, FetchEvent};
+use crate::content::ContentId;
+use crate::node::PeerStatus;
+
+/// How long an answer that needs no peer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a fetch may be silent; the daemon tells several times a second how far it is.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// The largest answer that is read as a whole.
+const ANSWER_BYTES: usize = 64 << 20;
+/// The longest line of events.
+const LINE_BYTES: usize = 64 << 10;
+
+/// Why the daemon did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// Nobody listens on the socket of this store.
+    #[error("no daemon runs for the store {}", store.display())]
+    NoDaemon {
+        /// The folder of the store.
+        store: PathBuf,
+    },
+    /// The socket cannot be used.
+    #[error("cannot reach the daemon of the store {}", store.display())]
+    Unreachable {
+        /// The folder of the store.
+        store: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The connection broke before the answer was whole.
+    #[error("the daemon broke off its answer")]
+    BrokenOff,
+    /// The answer did not come in time.
+    #[error("the daemon does not answer")]
+    Silent,
+    /// The answer cannot be understood: another version, perhaps.
+    #[error("the daemon's answer cannot be understood")]
+    Misunderstood,
+    /// The daemon says why not.
+    #[error("{0}")]
+    Refused(String),
+    /// Where the bytes were to go fails.
+    #[error("cannot write")]
+    Output(#[source] io::Error),
+    /// The caller wanted no more.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A way to the daemon of one store.
+#[derive(Debug)]
+pub struct Client {
+    store: PathBuf,
+    runtime: Runtime,
+}
+
+impl Client {
+    /// The daemon of the store in `dir`. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// The event loop cannot be made.
+    pub fn new(dir: &Path) -> Result<Self, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| ClientError::Unreachable {
+                store: dir.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            store: dir.to_owned(),
+            runtime,
+        })
+    }
+
+    /// What the daemon is and does.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn status(&self) -> Result<DaemonStatus, ClientError> {
+        self.whole(Method::GET, "/status")
+    }
+
+    /// The peers that it knows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
+        self.whole(Method::GET, "/peers")
+    }
+
+    /// Asks it to end; returns when it has understood, not when it has ended.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn stop(&self) -> Result<(), ClientError> {
+        let asking = async { self.ask(Method::POST, "/stop").await.map(drop) };
+        self.within(ANSWER_LIMIT, asking)
+    }
+
+    /// Lets the daemon fetch `id`; `tell` hears of each event and may end it by `Break`. Returns
+    /// the length when all of it is in the daemon's store and verified.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a fetch that failed is [`ClientError::Refused`] with the reason.
+    pub fn fetch(
+        &self,
+        id: &ContentId,
+        mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
+    ) -> Result<u64, ClientError> {
+        self.runtime.block_on(async {
+            let mut body = self
+                .ask(Method::GET, &format!("/fetch/{id}"))
+                .await?
+                .into_body();
+            let mut buffered: Vec<u8> = Vec::new();
+            loop {
+                let data = next_data(&mut body).await?.ok_or(ClientError::BrokenOff)?;
+                buffered.extend_from_slice(&data);
+                while let Some(end) = buffered.iter().position(|b| *b == b'\n') {
+                    let line: Vec<u8> = buffered.drain(..=end).collect();
+                    let event =
+                        serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood)?;
+                    if tell(&event).is_break() {
+                        return Err(ClientError::Interrupted);
+                    }
+                    match event {
+                        FetchEvent::Complete { length } => return Ok(length),
+                        FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                        FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
+                    }
+                }
+                if buffered.len() > LINE_BYTES {
+                    return Err(ClientError::Misunderstood);
+                }
+            }
+        })
+    }
+
+    /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written and
+    /// may end it by `Break`. Returns the length.
+    ///
+    /// # Errors
+    /// [`ClientError`]; `out` then has the right beginning of the content, or nothing.
+    pub fn content(
+        &self,
+        id: &ContentId,
+        out: &mut impl io::Write,
+        mut tell: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<u64, ClientError> {
+        self.runtime.block_on(async {
+            let mut body = self
+                .ask(Method::GET, &format!("/content/{id}"))
+                .await?
+                .into_body();
+            let mut written = 0;
+            // No limit on silence here: the daemon has its own, and closes the connection at it.
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| ClientError::BrokenOff)?;
+                if let Some(data) = frame.data_ref() {
+                    out.write_all(data).map_err(ClientError::Output)?;
+                    written += data.len() as u64;
+                    if tell(data.len() as u64).is_break() {
+                        return Err(ClientError::Interrupted);
+                    }
+                }
+            }
+            Ok(written)
+        })
+    }
+
+    fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        let asking = async {
+            let body = self.ask(method, path).await?.into_body();
+            let body = http_body_util::Limited::new(body, ANSWER_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        self.within(ANSWER_LIMIT, asking)
+    }
+
+    fn within<T>(
+        &self,
+        limit: Duration,
+        asking: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        self.runtime.block_on(async {
+            timeout(limit, asking)
+                .await
+                .unwrap_or(Err(ClientError::Silent))
+        })
+    }
+
+    /// Sends a request; returns the answer once its head is there, if it is not a refusal.
+    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
+        let unreachable = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon {
+                store: self.store.clone(),
+            },
+            _ => ClientError::Unreachable {
+                store: self.store.clone(),
+                source,
+            },
+        };
+        let socket = SocketPath::in_store(&self.store).map_err(unreachable)?;
+        let stream = UnixStream::connect(socket.as_path())
+            .await
+            .map_err(unreachable)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| ClientError::BrokenOff)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| ClientError::Misunderstood)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|_| ClientError::BrokenOff)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        #[derive(Deserialize)]
+        struct Refusal {
+            reason: String,
+        }
+        let body = http_body_util::Limited::new(response.into_body(), LINE_BYTES);
+        let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+        match serde_json::from_slice::<Refusal>(&bytes.to_bytes()) {
+            Ok(refusal) => Err(ClientError::Refused(refusal.reason)),
+            Err(_) => Err(ClientError::Misunderstood),
+        }
+    }
+}
+
+async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ClientError> {
+    let limit = Instant::now() + SILENCE_LIMIT;
+    loop {
+        let frame = match timeout_at(limit, body.frame()).await {
+            Err(_) => return Err(ClientError::Silent),
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => frame.map_err(|_| ClientError::BrokenOff)?,
+        };
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+}

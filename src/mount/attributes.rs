@@ -1,0 +1,123 @@
+//! What `stat` shows. Nothing here tells how much of a file is held: `st_blocks` that followed the
+//! state would make `cp` and `tar` take what is missing for a hole, and write zeros.
+
+use std::time::{Duration, SystemTime};
+
+use super::inodes::Ino;
+
+/// `st_blksize` of a file, in bytes: programs that go by it read in steps of one request of the
+/// largest size that the kernel sends unless told otherwise (`fs.fuse.max_pages_limit`, 256 pages).
+pub const BLOCK_SIZE: u32 = 1 << 20;
+
+/// The unit of `st_blocks`, whatever `st_blksize` says (`stat(2)`).
+const STAT_BLOCK: u64 = 512;
+
+/// Every time of every file: 1980-01-02 00:00:00 UTC, in seconds since the epoch. Content has no
+/// time of its own, and one that is the same on every mount keeps `rsync` and backups from copying
+/// anew. ZIP archives know no day before 1980-01-01, in local time; hence the day after.
+const TIME: u64 = 315_619_200;
+
+/// How long the kernel may believe what cannot change: names and lengths of proven content.
+const LASTING: Duration = Duration::from_secs(3600);
+
+/// How long it may believe a length that nothing but peers' word stands for.
+const PASSING: Duration = Duration::from_secs(1);
+
+/// Who owns the files: the user that mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// The effective user and group of this process.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        // SAFETY: these calls take nothing, touch nothing and cannot fail.
+        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        Self { uid, gid }
+    }
+}
+
+/// What is known of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its number.
+    pub ino: Ino,
+    /// Whether it is a folder; else it is a regular file.
+    pub folder: bool,
+    /// Bytes of a file; 0 for a folder.
+    pub length: u64,
+    /// Whether this can never change.
+    pub lasting: bool,
+}
+
+impl Attributes {
+    /// Of a folder.
+    #[must_use]
+    pub fn folder(ino: Ino) -> Self {
+        Self {
+            ino,
+            folder: true,
+            length: 0,
+            lasting: true,
+        }
+    }
+
+    /// `st_blocks`.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.length.div_ceil(STAT_BLOCK)
+    }
+
+    /// The permission bits: everyone may read.
+    #[must_use]
+    pub fn mode(&self) -> u16 {
+        if self.folder { 0o555 } else { 0o444 }
+    }
+
+    /// `st_nlink`: a folder counts its own `.` and those of the folders in it.
+    #[must_use]
+    pub fn links(&self) -> u32 {
+        match (self.folder, self.ino) {
+            (false, _) => 1,
+            (true, Ino::ROOT) => 3,
+            (true, _) => 2,
+        }
+    }
+
+    /// Every time that a file has.
+    #[must_use]
+    pub fn time() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(TIME)
+    }
+
+    /// How long the kernel may go by this without asking.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        if self.lasting { LASTING } else { PASSING }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_the_length_and_no_more() {
+        let of = |length| {
+            Attributes {
+                ino: Ino(9),
+                folder: false,
+                length,
+                lasting: true,
+            }
+            .blocks()
+        };
+        assert_eq!([of(0), of(1), of(512), of(513)], [0, 1, 1, 2]);
+        assert_eq!(of(u64::MAX), 1 << 55);
+    }
+}

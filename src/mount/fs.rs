@@ -1,0 +1,288 @@
+//! The file system: names, inodes, handles and errno, and nothing of FUSE.
+//!
+//! What may wait takes `done`, which is called exactly once: before the method returns where the
+//! answer is here, later and on another thread where it is not. A `done` that is dropped uncalled
+//! is the caller's to notice.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use tracing::error;
+
+use super::attributes::Attributes;
+use super::errno::Errno;
+use super::folders::{Entry, LISTING_LIMIT, OpenFolder};
+use super::handles::{Fh, Handles};
+use super::inodes::{Ino, Inodes, OpenMode};
+use super::names::{self, Name};
+use super::source::{Reading, Source, Space};
+use super::watcher::Watcher;
+use super::xattrs;
+use crate::content::ContentId;
+use crate::node::{ContentInfo, Failure};
+
+/// A file that has been opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its handle.
+    pub fh: Fh,
+    /// How the handle is to read.
+    pub mode: OpenMode,
+}
+
+struct OpenFile<R> {
+    ino: Ino,
+    mode: OpenMode,
+    reader: R,
+}
+
+/// The tree of names over a source of content.
+pub struct FileSystem<S: Source> {
+    source: S,
+    inodes: Inodes,
+    files: Handles<OpenFile<S::Reader>>,
+    folders: Handles<OpenFolder>,
+    watcher: Watcher<S::Waiting>,
+}
+
+impl<S: Source> FileSystem<S> {
+    /// Over `source`. Starts the thread that watches for signals, which is what can fail.
+    pub fn new(source: S) -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            source,
+            inodes: Inodes::default(),
+            files: Handles::default(),
+            folders: Handles::default(),
+            watcher: Watcher::start()?,
+        }))
+    }
+
+    /// Ends everything that waits with `ESHUTDOWN`, and from now on whatever would wait. What is
+    /// here can still be read.
+    pub fn stop(&self) {
+        self.watcher.stop();
+    }
+
+    /// Looks `name` up in the folder `parent` for the thread `pid`. Each success is one more time
+    /// that the caller knows of the inode, until it calls [`forget`](Self::forget).
+    pub fn lookup<D>(self: &Arc<Self>, parent: Ino, name: &OsStr, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        let Some(folder) = parent.folder() else {
+            return done(Err(Errno::ENOTDIR));
+        };
+        match names::parse(folder, name.as_bytes()) {
+            Err(errno) => done(Err(errno)),
+            Ok(Name::Folder(folder)) => done(Ok(Attributes::folder(Ino::of_folder(folder)))),
+            Ok(Name::Content(id)) => self.find(id, pid, move |fs, found| {
+                done(found.map(|info| fs.inodes.found(&info)));
+            }),
+        }
+    }
+
+    /// Asks the source for `id` and has the operation watched if it waits.
+    fn find<D>(self: &Arc<Self>, id: ContentId, pid: u32, done: D)
+    where
+        D: FnOnce(&Arc<Self>, Result<ContentInfo, Errno>) + Send + 'static,
+    {
+        let fs = Arc::clone(self);
+        let waiting = self.source.lookup(
+            id,
+            Box::new(move |found| done(&fs, found.map_err(Errno::of_lookup))),
+        );
+        if let Some(waiting) = waiting {
+            self.watcher.watch(pid, waiting);
+        }
+    }
+
+    /// The caller knows of `ino` `count` times less.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.inodes.forget(ino, count);
+    }
+
+    /// What `stat` shows. Never waits.
+    pub fn attributes(&self, ino: Ino) -> Result<Attributes, Errno> {
+        if ino.folder().is_some() {
+            return Ok(Attributes::folder(ino));
+        }
+        self.inodes
+            .attributes(ino, |id| self.source.info(id))
+            .ok_or(Errno::ENOENT)
+    }
+
+    /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
+    /// the content and has to look for it again.
+    pub fn open<D>(self: &Arc<Self>, ino: Ino, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Opened, Errno>) + Send + 'static,
+    {
+        if ino.folder().is_some() {
+            return done(Err(Errno::EISDIR));
+        }
+        let Some((id, _)) = self.inodes.content(ino) else {
+            return done(Err(Errno::ESTALE));
+        };
+        match self.source.open(id) {
+            Ok(reader) => done(self.opened(ino, reader)),
+            Err(Failure::NotFound) => self.find(id, pid, move |fs, found| {
+                done(found.and_then(|_| {
+                    let reader = fs.source.open(id).map_err(Errno::of_lookup)?;
+                    fs.opened(ino, reader)
+                }));
+            }),
+            Err(failure) => done(Err(Errno::of_lookup(failure))),
+        }
+    }
+
+    fn opened(&self, ino: Ino, reader: S::Reader) -> Result<Opened, Errno> {
+        // A length that was not proven can turn out to be another. The kernel then looks the name
+        // up anew, and so learns the new one, before it tries once more.
+        match self.inodes.content(ino) {
+            Some((_, length)) if length == reader.length() => {}
+            _ => return Err(Errno::ESTALE),
+        }
+        let mode = self.inodes.opened(ino, reader.proven());
+        let fh = self.files.insert(OpenFile { ino, mode, reader });
+        Ok(Opened { fh, mode })
+    }
+
+    /// Reads `length` bytes from `offset`, for the thread `pid`: exactly that many, fewer only
+    /// where the content ends.
+    pub fn read<D>(&self, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
+        D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
+    {
+        let Some(file) = self.files.get(fh) else {
+            return done(Err(Errno::EBADF));
+        };
+        let expected = file
+            .reader
+            .length()
+            .saturating_sub(offset)
+            .min(u64::from(length));
+        let waiting = file.reader.read(
+            offset,
+            length,
+            Box::new(move |read| {
+                done(match read {
+                    // Too little would be taken for the end of the file, or for zeros.
+                    Ok(data) if data.len() as u64 != expected => {
+                        error!(
+                            offset,
+                            expected,
+                            got = data.len(),
+                            "a read came back with the wrong number of bytes"
+                        );
+                        Err(Errno::EIO)
+                    }
+                    Ok(data) => Ok(data),
+                    Err(failure) => Err(Errno::of_read(failure)),
+                });
+            }),
+        );
+        if let Some(waiting) = waiting {
+            self.watcher.watch(pid, waiting);
+        }
+    }
+
+    /// Closes a file.
+    pub fn close(&self, fh: Fh) {
+        if let Some(file) = self.files.remove(fh) {
+            self.inodes.closed(file.ino, file.mode);
+        }
+    }
+
+    /// Opens a folder.
+    pub fn open_folder(&self, ino: Ino) -> Result<Fh, Errno> {
+        let folder = ino.folder().ok_or(Errno::ENOTDIR)?;
+        Ok(self.folders.insert(OpenFolder::new(folder)))
+    }
+
+    /// Lists an open folder from `position` on: calls `add` with each entry and the position after
+    /// it until `add` returns `true`, "no room".
+    pub fn list(
+        &self,
+        fh: Fh,
+        position: u64,
+        mut add: impl FnMut(u64, &Entry<'_>) -> bool,
+    ) -> Result<(), Errno> {
+        let folder = self.folders.get(fh).ok_or(Errno::EBADF)?;
+        let listing = folder.listing(position, || self.source.contents(LISTING_LIMIT));
+        let mut position = position;
+        while let Some(entry) = listing.entry(position) {
+            position += 1;
+            if add(position, &entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with attributes. Each content that had room is one more time that the caller knows
+    /// of its inode.
+    pub fn list_with_attributes(
+        &self,
+        fh: Fh,
+        position: u64,
+        mut add: impl FnMut(u64, &Entry<'_>, &Attributes) -> bool,
+    ) -> Result<(), Errno> {
+        self.list(fh, position, |position, entry| match entry {
+            Entry::Folder(_, ino) => add(position, entry, &Attributes::folder(*ino)),
+            Entry::Content(info) => {
+                let attributes = self.inodes.listed(info);
+                let full = add(position, entry, &attributes);
+                if full {
+                    self.inodes.forget(attributes.ino, 1);
+                }
+                full
+            }
+        })
+    }
+
+    /// Closes a folder.
+    pub fn close_folder(&self, fh: Fh) {
+        self.folders.remove(fh);
+    }
+
+    /// The value of an extended attribute. Never waits.
+    pub fn xattr(&self, ino: Ino, name: &OsStr) -> Result<String, Errno> {
+        let name = name.as_bytes();
+        if !name.starts_with(b"user.") {
+            return Err(xattrs::absent(name));
+        }
+        let (id, length) = self.inodes.content(ino).ok_or(Errno::ENODATA)?;
+        let info = self.source.info(id).unwrap_or(ContentInfo {
+            id,
+            length,
+            proven: false,
+            present: 0,
+        });
+        xattrs::value(&info, name)
+    }
+
+    /// The names of the extended attributes, each with a NUL after it.
+    #[must_use]
+    pub fn xattr_names(&self, ino: Ino) -> Vec<u8> {
+        self.inodes
+            .content(ino)
+            .map(|(id, _)| xattrs::list(&id))
+            .unwrap_or_default()
+    }
+
+    /// How much room there is.
+    pub fn space(&self) -> Space {
+        self.source.space()
+    }
+
+    /// How many handles are open on `ino`: those past the page cache, those through it.
+    pub fn open_handles(&self, ino: Ino) -> (u32, u32) {
+        self.inodes.open_handles(ino)
+    }
+
+    /// How many inodes the caller knows of, and how many files and folders it has open.
+    pub fn counts(&self) -> [usize; 3] {
+        [self.inodes.len(), self.files.len(), self.folders.len()]
+    }
+}

@@ -1,0 +1,518 @@
+//! The FUSE adaptor: requests in, replies out, no decisions.
+//!
+//! Every operation that fuser would otherwise log as not implemented is answered here, so that what
+//! a program sees is chosen: `EROFS` for whatever would change something (the mount is read-only
+//! and the kernel says so first, but it can be remounted), and the numbers that make the kernel
+//! stop asking (`ENOSYS`) where it does better alone.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
+};
+
+use super::attributes::{Attributes, BLOCK_SIZE, Owner};
+use super::errno::Errno;
+use super::folders::Entry;
+use super::fs::FileSystem;
+use super::handles::Fh;
+use super::inodes::{Ino, OpenMode};
+use super::kernel;
+use super::names::MAX_NAME;
+use super::source::Source;
+
+/// The unit that `statfs` counts in, in bytes.
+const STATFS_UNIT: u32 = 4096;
+
+/// Inode numbers are not used for other content while the kernel knows them, so one will do.
+const GENERATION: Generation = Generation(0);
+
+/// What fuser drives.
+pub struct Adaptor<S: Source> {
+    fs: Arc<FileSystem<S>>,
+    owner: Owner,
+}
+
+impl<S: Source> Adaptor<S> {
+    /// In front of `fs`, with files that belong to `owner`.
+    pub fn new(fs: Arc<FileSystem<S>>, owner: Owner) -> Self {
+        Self { fs, owner }
+    }
+}
+
+impl From<Errno> for fuser::Errno {
+    fn from(errno: Errno) -> Self {
+        Self::from_i32(errno.0)
+    }
+}
+
+fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
+    let time = Attributes::time();
+    FileAttr {
+        ino: INodeNo(attributes.ino.0),
+        size: attributes.length,
+        blocks: attributes.blocks(),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        kind: file_type(attributes.folder),
+        perm: attributes.mode(),
+        nlink: attributes.links(),
+        uid: owner.uid,
+        gid: owner.gid,
+        rdev: 0,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+fn file_type(folder: bool) -> FileType {
+    if folder {
+        FileType::Directory
+    } else {
+        FileType::RegularFile
+    }
+}
+
+fn open_flags(mode: OpenMode) -> FopenFlags {
+    match mode {
+        // Keeping the cache does not matter to reads, which go past it, and keeps the open from
+        // waiting for a page that another process's memory map is stalled on.
+        OpenMode::Direct => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        OpenMode::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
+        OpenMode::Cached { keep: false } => FopenFlags::empty(),
+    }
+}
+
+/// Answers a request for a value of unknown size: its size where none fits, the value where it does.
+fn reply_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
+    match u32::try_from(value.len()) {
+        Ok(size) if room == 0 => reply.size(size),
+        Ok(size) if size <= room => reply.data(value),
+        _ => reply.error(Errno::ERANGE.into()),
+    }
+}
+
+impl<S: Source> Filesystem for Adaptor<S> {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        kernel::configure(config);
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let owner = self.owner;
+        self.fs.lookup(
+            Ino(parent.0),
+            name,
+            request.pid(),
+            move |found| match found {
+                Ok(attributes) => reply.entry(
+                    &attributes.validity(),
+                    &file_attr(&attributes, owner),
+                    GENERATION,
+                ),
+                Err(errno) => reply.error(errno.into()),
+            },
+        );
+    }
+
+    fn forget(&self, _request: &Request, ino: INodeNo, nlookup: u64) {
+        self.fs.forget(Ino(ino.0), nlookup);
+    }
+
+    fn getattr(&self, _request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.fs.attributes(Ino(ino.0)) {
+            Ok(attributes) => {
+                reply.attr(&attributes.validity(), &file_attr(&attributes, self.owner))
+            }
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EROFS.into());
+        }
+        self.fs
+            .open(Ino(ino.0), request.pid(), move |opened| match opened {
+                Ok(opened) => reply.opened(FileHandle(opened.fh.0), open_flags(opened.mode)),
+                Err(errno) => reply.error(errno.into()),
+            });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.fs.read(
+            Fh(fh.0),
+            offset,
+            size,
+            request.pid(),
+            move |read| match read {
+                Ok(data) => reply.data(data),
+                Err(errno) => reply.error(errno.into()),
+            },
+        );
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.close(Fh(fh.0));
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs.open_folder(Ino(ino.0)) {
+            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.fs.list(Fh(fh.0), offset, |next, entry| {
+            let kind = file_type(matches!(entry, Entry::Folder(..)));
+            let ino = INodeNo(entry.ino().0);
+            entry.with_name(|name| reply.add(ino, next, kind, name))
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let owner = self.owner;
+        let listed = self
+            .fs
+            .list_with_attributes(Fh(fh.0), offset, |next, entry, attributes| {
+                entry.with_name(|name| {
+                    reply.add(
+                        INodeNo(attributes.ino.0),
+                        next,
+                        name,
+                        &attributes.validity(),
+                        &file_attr(attributes, owner),
+                        GENERATION,
+                    )
+                })
+            });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.fs.close_folder(Fh(fh.0));
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        let space = self.fs.space();
+        let units = |bytes: u64| bytes / u64::from(STATFS_UNIT);
+        let free = units(space.free);
+        // No inodes are counted, as on file systems that make them as needed.
+        reply.statfs(
+            units(space.total),
+            free,
+            free,
+            0,
+            0,
+            STATFS_UNIT,
+            MAX_NAME as u32,
+            STATFS_UNIT,
+        );
+    }
+
+    fn getxattr(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        size: u32,
+        reply: ReplyXattr,
+    ) {
+        match self.fs.xattr(Ino(ino.0), name) {
+            Ok(value) => reply_xattr(reply, value.as_bytes(), size),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, &self.fs.xattr_names(Ino(ino.0)), size);
+    }
+
+    fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        // The kernel checks permissions by itself (`default_permissions`).
+        reply.ok();
+    }
+
+    fn ioctl(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(fuser::Errno::ENOTTY);
+    }
+
+    fn lseek(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: i64,
+        _whence: i32,
+        reply: ReplyLseek,
+    ) {
+        // The kernel then treats every file as having no holes: what is not fetched yet is not one.
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn mkdir(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn symlink(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _link_name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn link(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _newparent: INodeNo,
+        _newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn removexattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn fallocate(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+
+    fn copy_file_range(
+        &self,
+        _request: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        _ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS.into());
+    }
+}

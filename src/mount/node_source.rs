@@ -1,0 +1,105 @@
+//! The node as the file system's source.
+
+use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::source::{Reading, Source, Space, Waiting};
+use crate::content::ContentId;
+use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
+
+/// A running node and the folder of its store.
+pub struct NodeSource {
+    node: Node,
+    store: PathBuf,
+}
+
+impl NodeSource {
+    /// `store` is the folder that `node` keeps content in; its file system's size is what `df`
+    /// shows for the mount.
+    #[must_use]
+    pub fn new(node: Node, store: PathBuf) -> Self {
+        Self { node, store }
+    }
+}
+
+impl Source for NodeSource {
+    type Reader = Reader;
+    type Waiting = Pending;
+
+    fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.node.lookup(id, done)
+    }
+
+    fn open(&self, id: ContentId) -> Result<Reader, Failure> {
+        self.node.open(id)
+    }
+
+    fn info(&self, id: ContentId) -> Option<ContentInfo> {
+        self.node.info(id)
+    }
+
+    fn contents(&self, limit: usize) -> Vec<ContentInfo> {
+        self.node.contents(limit)
+    }
+
+    fn space(&self) -> Space {
+        space_of(&self.store).unwrap_or_default()
+    }
+}
+
+impl Reading for Reader {
+    type Waiting = Pending;
+
+    fn length(&self) -> u64 {
+        Reader::length(self)
+    }
+
+    fn proven(&self) -> bool {
+        Reader::proven(self)
+    }
+
+    fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::read(self, offset, length, done)
+    }
+}
+
+impl Waiting for Pending {
+    fn is_done(&self) -> bool {
+        Pending::is_done(self)
+    }
+
+    fn cancel(&self, failure: Failure) {
+        Pending::cancel(self, failure);
+    }
+}
+
+/// The size of the file system that `folder` lies on, and what is left of it for this user.
+fn space_of(folder: &Path) -> Option<Space> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut answer = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path is NUL-terminated and `answer` has room for what the call fills in.
+    let result = unsafe { libc::statvfs(folder.as_ptr(), answer.as_mut_ptr()) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the call has succeeded, so it has filled all of `answer`.
+    let answer = unsafe { answer.assume_init() };
+    Some(Space {
+        total: answer.f_blocks.saturating_mul(answer.f_frsize),
+        free: answer.f_bavail.saturating_mul(answer.f_frsize),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_that_of_the_file_system_underneath() {
+        let space = space_of(Path::new("/")).unwrap();
+        assert!(space.total > 0 && space.free <= space.total);
+        assert_eq!(space_of(Path::new("/nowhere/at/all")), None);
+    }
+}

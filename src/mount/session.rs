@@ -1,0 +1,249 @@
+//! The life of one mount.
+//!
+//! fuser's own way to end one waits until nobody uses the mount, and unmounting a busy one leaves
+//! it served by threads that nobody holds. So the end goes the other way round here: the mount is
+//! detached from the tree of files, which always works; what waits is ended; the session's threads
+//! stop by themselves once the last program has closed its files; and whoever does not want to wait
+//! for that has the kernel cut the connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use tracing::{debug, error, info};
+
+use super::attributes::Owner;
+use super::fs::FileSystem;
+use super::fuse::Adaptor;
+use super::kernel;
+use super::limited;
+use super::mountinfo::{self, SUBTYPE};
+use super::mountpoint::{self, MountError};
+use super::source::Source;
+use super::unmount::{self, UnmountError, Unmounted};
+
+/// How long an unmount usually waits for programs to let go of their files.
+pub const UNMOUNT_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the session's threads may take to notice that the connection has been cut.
+const CUT_LIMIT: Duration = Duration::from_millis(500);
+
+/// Threads that take requests. One would do, since none waits; a second halves the time of a small
+/// read, because it is awake when the first is busy with the one before. More gave nothing.
+const MIN_THREADS: usize = 2;
+const MAX_THREADS: usize = 4;
+
+/// How to mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Lets every user in, not only the one that mounts. Users other than root need
+    /// `user_allow_other` in `/etc/fuse.conf`.
+    pub allow_other: bool,
+    /// Lets programs on the mount be run. They come from strangers: not unless asked for.
+    pub exec: bool,
+}
+
+impl Options {
+    fn config(self) -> Config {
+        let mut config = Config::default();
+        config.mount_options = vec![
+            MountOption::FSName(SUBTYPE.into()),
+            // As text: fuser's own option does not reach the kernel where it mounts by itself, and
+            // the type would be a bare `fuse`.
+            MountOption::CUSTOM(format!("subtype={SUBTYPE}")),
+            MountOption::DefaultPermissions,
+            MountOption::RO,
+            MountOption::NoSuid,
+            MountOption::NoDev,
+            MountOption::NoAtime,
+        ];
+        if !self.exec {
+            config.mount_options.push(MountOption::NoExec);
+        }
+        config.acl = if self.allow_other {
+            SessionACL::All
+        } else {
+            SessionACL::Owner
+        };
+        config.n_threads = Some(
+            std::thread::available_parallelism()
+                .map_or(MIN_THREADS, usize::from)
+                .clamp(MIN_THREADS, MAX_THREADS),
+        );
+        config
+    }
+}
+
+/// Told when the session has ended.
+#[derive(Default)]
+struct Ended {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn tell(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn is_so(&self) -> bool {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*ended {
+            ended = self
+                .changed
+                .wait(ended)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether it has ended within `limit`.
+    fn wait_for(&self, limit: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ended, _) = self
+            .changed
+            .wait_timeout_while(ended, limit, |ended| !*ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        *ended
+    }
+}
+
+/// A mount that is served. Dropped, it is unmounted.
+pub struct Mounted {
+    path: PathBuf,
+    /// The device number of the mount, if it could be found out.
+    device: Option<u64>,
+    ended: Arc<Ended>,
+    /// Ends what waits.
+    stop: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Mounted {
+    /// Mounts `source` on the folder `path`. When this returns, the mount can be used.
+    pub fn start<S: Source>(source: S, path: &Path, options: Options) -> Result<Self, MountError> {
+        let owner = Owner::of_this_process();
+        mountpoint::check_fuse(owner.uid == 0)?;
+        let path = mountpoint::prepare(path)?;
+        let refused = |source: std::io::Error| {
+            if options.allow_other && source.to_string().contains("user_allow_other") {
+                return MountError::OthersNotAllowed;
+            }
+            MountError::Refused {
+                path: path.clone(),
+                source,
+            }
+        };
+        let fs = FileSystem::new(source).map_err(refused)?;
+        let adaptor = Adaptor::new(Arc::clone(&fs), owner);
+        let session = Session::new(adaptor, &path, &options.config())
+            .and_then(Session::spawn)
+            .map_err(refused)?;
+        let ended = Arc::new(Ended::default());
+        join(session, Arc::clone(&ended)).map_err(refused)?;
+        let device = {
+            let path = path.clone();
+            limited::within(UNMOUNT_LIMIT, move || kernel::raise_read_ahead(&path)).flatten()
+        };
+        info!(path = %path.display(), "mounted");
+        Ok(Self {
+            path,
+            device,
+            ended,
+            stop: Box::new(move || fs.stop()),
+        })
+    }
+
+    /// The mount point, without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the mount is gone and nobody uses it any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_so()
+    }
+
+    /// Waits until someone has unmounted it (`umount`, `fusermount3 -u`) and the last program has
+    /// let go.
+    pub fn wait(&self) {
+        self.ended.wait();
+    }
+
+    /// Unmounts, within `limit` and a second or so: detaches the mount, ends what waits with
+    /// `ESHUTDOWN`, and waits for programs to close what they have open there. Those that have not
+    /// after `limit` are cut off. [`Unmounted::Lazily`] says that even that took too long; the end
+    /// of this process does it then.
+    pub fn unmount(&self, limit: Duration) -> Result<Unmounted, UnmountError> {
+        if self.ended.is_so() {
+            return Ok(Unmounted::Now);
+        }
+        let path = self.path.clone();
+        let device = self.device;
+        let detached = limited::within(limit, move || detach_ours(&path, device));
+        (self.stop)();
+        detached.ok_or_else(|| UnmountError::NoAnswer(self.path.clone()))??;
+        if self.ended.wait_for(limit) {
+            return Ok(Unmounted::Now);
+        }
+        if let Some(device) = self.device {
+            cut(device);
+        }
+        if self.ended.wait_for(CUT_LIMIT) {
+            return Ok(Unmounted::Now);
+        }
+        Ok(Unmounted::Lazily)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount(UNMOUNT_LIMIT) {
+            error!(path = %self.path.display(), %error, "cannot unmount");
+        }
+    }
+}
+
+/// Waits for the session on a thread of its own, so that nobody else has to.
+fn join(session: BackgroundSession, ended: Arc<Ended>) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("cjp2pfs-mount".into())
+        .spawn(move || {
+            if let Err(error) = session.join() {
+                // Cutting the connection ends it so, too.
+                debug!(%error, "the FUSE session ended with an error");
+            }
+            ended.tell();
+        })?;
+    Ok(())
+}
+
+/// Detaches what is mounted on `path` if it is the mount of this `device`. Someone may have
+/// unmounted ours already, and mounted something else.
+fn detach_ours(path: &Path, device: Option<u64>) -> Result<(), UnmountError> {
+    let there = mountinfo::at(path).map_err(|source| UnmountError::Refused {
+        path: path.to_owned(),
+        source,
+    })?;
+    match there {
+        Some(mount) if mount.is_ours() && device.is_none_or(|device| device == mount.device) => {
+            unmount::detach(path, true)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Has the kernel end every operation on the connection of `device` and refuse further ones
+/// (`fusectl`), where that is mounted and we may.
+fn cut(device: u64) {
+    let file = format!("/sys/fs/fuse/connections/{}/abort", libc::minor(device));
+    if let Err(error) = std::fs::write(&file, "1") {
+        debug!(%file, %error, "the connection stays until its last file is closed");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a file system needs of a node, and nothing more.
+//!
+//! The traits mirror the node's public face so that implementing them costs nothing at run time,
+//! and are all that the rest of this room sees: a test puts a source behind them that stalls, lies
+//! or answers late, and needs no network for it.
+
+use crate::content::ContentId;
+use crate::node::{ContentInfo, Done, DoneRead, Failure};
+
+/// Where content comes from.
+pub trait Source: Send + Sync + 'static {
+    /// One open handle on one piece of content.
+    type Reader: Reading<Waiting = Self::Waiting>;
+    /// An operation that has not ended yet.
+    type Waiting: Waiting;
+
+    /// Finds out whether `id` exists and how long it is. What is known answers on this thread
+    /// before the call returns, and then `None` is returned.
+    fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Self::Waiting>;
+
+    /// Opens content whose length is known. Never waits for the network; content that has been
+    /// forgotten meanwhile is [`Failure::NotFound`] and wants another lookup.
+    fn open(&self, id: ContentId) -> Result<Self::Reader, Failure>;
+
+    /// What is known of `id` now. Never waits.
+    fn info(&self, id: ContentId) -> Option<ContentInfo>;
+
+    /// What is held or in flight, at most `limit` of it.
+    fn contents(&self, limit: usize) -> Vec<ContentInfo>;
+
+    /// How much room there is, for `statfs`.
+    fn space(&self) -> Space;
+}
+
+/// One open handle on one piece of content.
+pub trait Reading: Send + Sync + 'static {
+    /// A read that has not ended yet.
+    type Waiting: Waiting;
+
+    /// Bytes of the content.
+    fn length(&self) -> u64;
+
+    /// Whether the content is complete and verified now.
+    fn proven(&self) -> bool;
+
+    /// Reads `length` bytes from `offset`, cut at the end of the content: exactly that many, or a
+    /// failure. Bytes that are here are given on this thread before the call returns, and then
+    /// `None` is returned.
+    fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
+}
+
+/// An operation that has not ended yet. Dropping it changes nothing: it ends by itself, at its own
+/// limit at the latest.
+pub trait Waiting: Send + 'static {
+    /// Whether it has ended.
+    fn is_done(&self) -> bool;
+
+    /// Ends it with `failure` unless it has ended already. Its `done` may be called on this thread.
+    fn cancel(&self, failure: Failure);
+}
+
+/// Room for content, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What is not used.
+    pub free: u64,
+}

@@ -1,0 +1,244 @@
+//! The watcher: ends an operation whose process has been signalled while it waits.
+//!
+//! Operations that wait are put here with the thread that waits for them. Every [`SWEEP`] the
+//! watcher drops those that have ended, and asks of those older than [`PATIENCE`] whether their
+//! thread has been called away (`signals`): one look at `/proc` per thread and sweep. Most
+//! operations end long before, and cost a push and a drop. While nothing waits, it sleeps.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::signals;
+use super::source::Waiting;
+use crate::node::Failure;
+
+/// The time between two looks: short beside what a person notices after Ctrl-C.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// How long an operation may wait before anyone looks at its process. A network answers within
+/// this time when all is well.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+struct Watched<W> {
+    waiting: W,
+    /// The thread that waits; 0 where the kernel cannot name it to us.
+    pid: u32,
+    since: Instant,
+}
+
+struct State<W> {
+    waiting: Vec<Watched<W>>,
+    /// Whether everything that waits shall end.
+    stopped: bool,
+    /// Whether the watcher itself is gone.
+    closed: bool,
+}
+
+struct Shared<W> {
+    state: Mutex<State<W>>,
+    changed: Condvar,
+}
+
+impl<W> Shared<W> {
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches operations that wait. Dropped, it lets them be.
+pub struct Watcher<W: Waiting> {
+    shared: Arc<Shared<W>>,
+}
+
+impl<W: Waiting> Watcher<W> {
+    /// Starts the thread that looks.
+    pub fn start() -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                waiting: Vec::new(),
+                stopped: false,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let sees_processes = signals::proc_is_ours();
+        if !sees_processes {
+            warn!("/proc does not show this process: operations that wait cannot be interrupted");
+        }
+        let theirs = Arc::clone(&shared);
+        // Never joined: the last reference to the watcher may be dropped on this very thread, by
+        // the end of an operation that it has cancelled.
+        std::thread::Builder::new()
+            .name("cjp2pfs-watch".into())
+            .spawn(move || watch(&theirs, sees_processes))?;
+        Ok(Self { shared })
+    }
+
+    /// Takes care of an operation that the thread `pid` waits for.
+    pub fn watch(&self, pid: u32, waiting: W) {
+        let mut state = self.shared.state();
+        if state.stopped {
+            drop(state);
+            waiting.cancel(Failure::Stopped);
+            return;
+        }
+        if state.waiting.is_empty() {
+            self.shared.changed.notify_one();
+        }
+        state.waiting.push(Watched {
+            waiting,
+            pid,
+            since: Instant::now(),
+        });
+    }
+
+    /// Ends everything that waits, and from now on whatever would.
+    pub fn stop(&self) {
+        self.shared.state().stopped = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl<W: Waiting> Drop for Watcher<W> {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+fn watch<W: Waiting>(shared: &Shared<W>, sees_processes: bool) {
+    let mut called_away = HashMap::new();
+    let mut buffer = Vec::new();
+    loop {
+        // What waits is taken out and looked at without the lock: asking or cancelling an
+        // operation may call whoever is just handing us another.
+        let (mut waiting, stopped) = {
+            let mut state = shared.state();
+            while state.waiting.is_empty() && !state.closed {
+                state = wait(shared, state);
+            }
+            if !state.stopped && !state.closed {
+                state = wait_for(shared, state, SWEEP);
+            }
+            if state.closed {
+                return;
+            }
+            (std::mem::take(&mut state.waiting), state.stopped)
+        };
+        waiting.retain(|watched| !watched.waiting.is_done());
+        if stopped {
+            for watched in waiting {
+                watched.waiting.cancel(Failure::Stopped);
+            }
+            continue;
+        }
+        if sees_processes {
+            called_away.clear();
+            let now = Instant::now();
+            waiting.retain(|watched| {
+                if watched.pid == 0 || now.duration_since(watched.since) < PATIENCE {
+                    return true;
+                }
+                let end = *called_away
+                    .entry(watched.pid)
+                    .or_insert_with(|| signals::is_called_away(watched.pid, &mut buffer));
+                if end {
+                    watched.waiting.cancel(Failure::Interrupted);
+                }
+                !end
+            });
+        }
+        let mut state = shared.state();
+        // The longer list stays where it is, so that a busy mount does not copy it each time.
+        if state.waiting.len() < waiting.len() {
+            std::mem::swap(&mut state.waiting, &mut waiting);
+        }
+        state.waiting.append(&mut waiting);
+    }
+}
+
+fn wait<'a, W>(shared: &Shared<W>, state: MutexGuard<'a, State<W>>) -> MutexGuard<'a, State<W>> {
+    shared
+        .changed
+        .wait(state)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_for<'a, W>(
+    shared: &Shared<W>,
+    state: MutexGuard<'a, State<W>>,
+    limit: Duration,
+) -> MutexGuard<'a, State<W>> {
+    let (state, _) = shared
+        .changed
+        .wait_timeout(state, limit)
+        .unwrap_or_else(PoisonError::into_inner);
+    state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    struct Stalled(Sender<Failure>);
+
+    impl Waiting for Stalled {
+        fn is_done(&self) -> bool {
+            false
+        }
+        fn cancel(&self, failure: Failure) {
+            let _ = self.0.send(failure);
+        }
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn stalled(watcher: &Watcher<Stalled>, pid: u32) -> Receiver<Failure> {
+        let (ends, ended) = channel();
+        watcher.watch(pid, Stalled(ends));
+        ended
+    }
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("600").spawn().unwrap()
+    }
+
+    #[test]
+    fn the_operation_of_a_dead_process_ends_and_no_other() {
+        let watcher = Watcher::start().unwrap();
+        let (mut dies, mut lives) = (sleeper(), sleeper());
+        let of_dying = stalled(&watcher, dies.id());
+        let of_living = stalled(&watcher, lives.id());
+        let of_nobody = stalled(&watcher, 0);
+        dies.kill().unwrap();
+        assert_eq!(of_dying.recv_timeout(SOON), Ok(Failure::Interrupted));
+        assert!(of_living.try_recv().is_err() && of_nobody.try_recv().is_err());
+        dies.wait().unwrap();
+        lives.kill().unwrap();
+        lives.wait().unwrap();
+        assert_eq!(of_living.recv_timeout(SOON), Ok(Failure::Interrupted));
+    }
+
+    #[test]
+    fn stopping_ends_what_waits_and_what_would() {
+        let watcher = Watcher::start().unwrap();
+        let before = stalled(&watcher, 0);
+        watcher.stop();
+        assert_eq!(before.recv_timeout(SOON), Ok(Failure::Stopped));
+        assert_eq!(stalled(&watcher, 0).try_recv(), Ok(Failure::Stopped));
+    }
+
+    #[test]
+    fn a_watcher_that_is_gone_lets_operations_be() {
+        let watcher = Watcher::start().unwrap();
+        let left = stalled(&watcher, 0);
+        drop(watcher);
+        // The thread lets go of the operation without a word.
+        assert!(left.recv_timeout(SOON).is_err());
+    }
+}

@@ -1,0 +1,352 @@
+//! A source without a network: content that is here, late, stalled, failing or forgotten.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cjp2pfs::content::ContentId;
+use cjp2pfs::mount::source::{Reading, Source, Space, Waiting};
+use cjp2pfs::mount::{MountError, Mounted, Options};
+use cjp2pfs::node::{ContentInfo, Done, DoneRead, Failure};
+
+/// How an operation answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    AtOnce,
+    Late(Duration),
+    Never,
+    Fails(Failure),
+    /// `done` is dropped uncalled.
+    Dropped,
+    /// A byte less than was asked for.
+    Short,
+}
+
+pub struct Content {
+    pub data: Vec<u8>,
+    pub proven: AtomicBool,
+    pub lookup: Mutex<Answer>,
+    pub read: Mutex<Answer>,
+    /// Until it is looked up again, it cannot be opened.
+    pub forgotten: AtomicBool,
+    /// What a lookup says beyond the true length.
+    pub exaggeration: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    contents: Mutex<HashMap<ContentId, Arc<Content>>>,
+    lookups: AtomicUsize,
+    waiting: AtomicUsize,
+    cancelled: Mutex<Vec<Failure>>,
+}
+
+/// The source. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Fake(Arc<State>);
+
+impl Fake {
+    pub fn add(&self, id: ContentId, data: Vec<u8>, proven: bool) -> Arc<Content> {
+        let content = Arc::new(Content {
+            data,
+            proven: AtomicBool::new(proven),
+            lookup: Mutex::new(Answer::AtOnce),
+            read: Mutex::new(Answer::AtOnce),
+            forgotten: AtomicBool::new(false),
+            exaggeration: AtomicUsize::new(0),
+        });
+        let mut contents = self.0.contents.lock().unwrap();
+        contents.insert(id, Arc::clone(&content));
+        content
+    }
+
+    /// How often a lookup came here.
+    pub fn lookups(&self) -> usize {
+        self.0.lookups.load(Ordering::SeqCst)
+    }
+
+    /// How many operations wait.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    /// With which failures operations have been cancelled.
+    pub fn cancelled(&self) -> Vec<Failure> {
+        self.0.cancelled.lock().unwrap().clone()
+    }
+
+    fn get(&self, id: &ContentId) -> Option<Arc<Content>> {
+        self.0.contents.lock().unwrap().get(id).cloned()
+    }
+
+    fn info_of(id: ContentId, content: &Content) -> ContentInfo {
+        let length = content.data.len() + content.exaggeration.load(Ordering::SeqCst);
+        ContentInfo {
+            id,
+            length: length as u64,
+            proven: content.proven.load(Ordering::SeqCst),
+            present: 1,
+        }
+    }
+
+    /// Ends `end` as `answer` says; `true` is "with the result".
+    fn answer(
+        &self,
+        answer: Answer,
+        end: impl FnOnce(Result<(), Failure>) + Send + 'static,
+    ) -> Option<Stalled> {
+        match answer {
+            Answer::AtOnce | Answer::Short => {
+                end(Ok(()));
+                None
+            }
+            Answer::Fails(failure) => {
+                end(Err(failure));
+                None
+            }
+            Answer::Dropped => None,
+            Answer::Late(_) | Answer::Never => {
+                self.0.waiting.fetch_add(1, Ordering::SeqCst);
+                let state = Arc::clone(&self.0);
+                let stalled = Stalled(Arc::new(Operation {
+                    end: Mutex::new(Some(Box::new(move |result| {
+                        state.waiting.fetch_sub(1, Ordering::SeqCst);
+                        end(result);
+                    }))),
+                    state: Arc::clone(&self.0),
+                }));
+                if let Answer::Late(delay) = answer {
+                    let stalled = Stalled(Arc::clone(&stalled.0));
+                    std::thread::spawn(move || {
+                        std::thread::sleep(delay);
+                        stalled.0.finish(Ok(()));
+                    });
+                }
+                Some(stalled)
+            }
+        }
+    }
+}
+
+type End = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
+struct Operation {
+    end: Mutex<Option<End>>,
+    state: Arc<State>,
+}
+
+impl Operation {
+    fn finish(&self, result: Result<(), Failure>) -> bool {
+        let end = self.end.lock().unwrap().take();
+        end.map(|end| end(result)).is_some()
+    }
+}
+
+pub struct Stalled(Arc<Operation>);
+
+impl Waiting for Stalled {
+    fn is_done(&self) -> bool {
+        self.0.end.lock().unwrap().is_none()
+    }
+
+    fn cancel(&self, failure: Failure) {
+        if self.0.finish(Err(failure)) {
+            self.0.state.cancelled.lock().unwrap().push(failure);
+        }
+    }
+}
+
+impl Source for Fake {
+    type Reader = FakeReader;
+    type Waiting = Stalled;
+
+    fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Stalled> {
+        self.0.lookups.fetch_add(1, Ordering::SeqCst);
+        let Some(content) = self.get(&id) else {
+            done(Err(Failure::NotFound));
+            return None;
+        };
+        let answer = *content.lookup.lock().unwrap();
+        self.answer(answer, move |result| {
+            content.forgotten.store(false, Ordering::SeqCst);
+            done(result.map(|()| Self::info_of(id, &content)));
+        })
+    }
+
+    fn open(&self, id: ContentId) -> Result<FakeReader, Failure> {
+        let content = self.get(&id).ok_or(Failure::NotFound)?;
+        if content.forgotten.load(Ordering::SeqCst) {
+            return Err(Failure::NotFound);
+        }
+        Ok(FakeReader {
+            fake: self.clone(),
+            content,
+        })
+    }
+
+    fn info(&self, id: ContentId) -> Option<ContentInfo> {
+        self.get(&id).map(|content| Self::info_of(id, &content))
+    }
+
+    fn contents(&self, limit: usize) -> Vec<ContentInfo> {
+        let contents = self.0.contents.lock().unwrap();
+        contents
+            .iter()
+            .take(limit)
+            .map(|(id, content)| Self::info_of(*id, content))
+            .collect()
+    }
+
+    fn space(&self) -> Space {
+        Space {
+            total: 10 << 30,
+            free: 4 << 30,
+        }
+    }
+}
+
+pub struct FakeReader {
+    fake: Fake,
+    content: Arc<Content>,
+}
+
+impl Reading for FakeReader {
+    type Waiting = Stalled;
+
+    fn length(&self) -> u64 {
+        self.content.data.len() as u64
+    }
+
+    fn proven(&self) -> bool {
+        self.content.proven.load(Ordering::SeqCst)
+    }
+
+    fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
+        let content = Arc::clone(&self.content);
+        let answer = *content.read.lock().unwrap();
+        self.fake.answer(answer, move |result| match result {
+            Ok(()) => {
+                let end = content.data.len();
+                let start = usize::try_from(offset).unwrap().min(end);
+                let stop = start.saturating_add(length as usize).min(end);
+                let missing = usize::from(answer == Answer::Short && stop > start);
+                done(Ok(&content.data[start..stop - missing]));
+            }
+            Err(failure) => done(Err(failure)),
+        })
+    }
+}
+
+/// Bytes that differ from place to place and from file to file.
+pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+/// A mount of a fake source in a folder of its own.
+pub struct Mount {
+    pub mounted: Option<Mounted>,
+    pub folder: PathBuf,
+    pub fake: Fake,
+    parent: Option<tempfile::TempDir>,
+}
+
+impl Mount {
+    /// Mounts, or says that it cannot be tried here.
+    pub fn new() -> Option<Self> {
+        Self::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> Option<Self> {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("mount");
+        std::fs::create_dir(&folder).unwrap();
+        let fake = Fake::default();
+        let mounted = match Mounted::start(fake.clone(), &folder, options) {
+            Ok(mounted) => mounted,
+            Err(
+                error @ (MountError::NoDevice
+                | MountError::DeviceDenied(_)
+                | MountError::NoHelper
+                | MountError::Refused { .. }),
+            ) if !can_mount() => {
+                eprintln!("skipped: {error}");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        Some(Self {
+            folder: mounted.path().to_owned(),
+            mounted: Some(mounted),
+            fake,
+            parent: Some(parent),
+        })
+    }
+
+    pub fn mounted(&self) -> &Mounted {
+        self.mounted.as_ref().unwrap()
+    }
+
+    pub fn path(&self, id: &ContentId) -> PathBuf {
+        self.folder.join(id.to_string())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.mounted.take();
+        // Whatever went wrong: nothing on the mount is to be deleted through it.
+        if let Some(parent) = self.parent.take() {
+            if std::fs::read_dir(&self.folder).is_ok_and(|mut folder| folder.next().is_none()) {
+                drop(parent);
+            } else {
+                let _ = parent.keep();
+            }
+        }
+    }
+}
+
+fn can_mount() -> bool {
+    // SAFETY: takes nothing, touches nothing, cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    root && std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .is_ok()
+}
+
+/// Waits until `condition` holds; panics with `what` if it does not soon.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Kills `child` with `signal`; its status and how long it took to die.
+pub fn kill(child: &mut Child, signal: i32) -> (ExitStatus, Duration) {
+    let start = Instant::now();
+    let pid = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: signals a child that has not been waited for, so the number is still its own.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    let mut status = None;
+    until("the signalled process ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    (status.unwrap(), start.elapsed())
+}
