@@ -190,6 +190,7 @@ impl Network {
                     }
                 }
                 Command::Forget(id) => self.swarm.forget(id),
+                Command::Refetch(id, range) => self.swarm.refetch(id, range),
                 Command::Distrust(id, peers) => {
                     for peer in peers {
                         self.swarm.distrust(now, id, peer);

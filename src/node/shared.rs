@@ -34,6 +34,8 @@ use crate::swarm::{Ask, Class, PeerReport, Stats};
 const MAX_WAITING: usize = 16_384;
 /// How long "nobody has it" is remembered.
 const MISS_LASTS: Duration = Duration::from_secs(1);
+/// How long it is remembered that what was sent was wrong.
+const WRONG_LASTS: Duration = Duration::from_secs(60);
 /// Misses and suspicions remembered.
 const REMEMBERED: usize = 1024;
 /// How often a whole fetch begins anew after wrong content.
@@ -46,6 +48,8 @@ pub(super) enum Command {
     /// Replaces all that was wanted.
     WantOnly(ContentId, Vec<(ByteRange, Class)>),
     Forget(ContentId),
+    /// What arrived of it is gone: it may be wanted again.
+    Refetch(ContentId, ByteRange),
     Distrust(ContentId, Vec<SocketAddr>),
     /// Fetches from this source alone, to find a liar; `None`: from all again.
     Only(ContentId, Option<SocketAddr>),
@@ -120,6 +124,8 @@ pub(super) struct Shared {
     lookups: Mutex<HashMap<ContentId, Lookup>>,
     misses: Mutex<LruCache<ContentId, Instant>>,
     suspects: Mutex<LruCache<ContentId, Suspects>>,
+    /// Content that proved wrong lately.
+    wrong: Mutex<LruCache<ContentId, Instant>>,
 }
 
 /// Locks; a thread that panicked in between left nothing half done in these maps.
@@ -159,6 +165,7 @@ impl Shared {
             lookups: Mutex::default(),
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
+            wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
 
@@ -224,7 +231,7 @@ impl Shared {
             .peek(&id)
             .is_some_and(|at| now.duration_since(*at) < MISS_LASTS);
         if missed {
-            done(Err(Failure::NotFound));
+            done(Err(self.miss(id, now)));
             return None;
         }
         if self.waiting() >= MAX_WAITING {
@@ -240,6 +247,18 @@ impl Shared {
             .push((Arc::clone(&ticket), deadline));
         self.mailbox.post(Command::Find(id));
         Some(Pending::new(ticket, id, self.me.clone()))
+    }
+
+    /// Why `id` is not to be had: nobody has it, or nobody but those who sent something else.
+    fn miss(&self, id: ContentId, now: Instant) -> Failure {
+        let wrong = lock(&self.wrong)
+            .peek(&id)
+            .is_some_and(|at| now.duration_since(*at) < WRONG_LASTS);
+        if wrong {
+            Failure::WrongContent
+        } else {
+            Failure::NotFound
+        }
     }
 
     /// The swarm found `id`: `length` is what most of its sources say.
@@ -454,7 +473,10 @@ impl Shared {
         self.cache.forget(&id);
         if !other_length {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");
-            self.mailbox.post(Command::Forget(id));
+            lock(&self.wrong).put(id, Instant::now());
+            self.mailbox.post(Command::WantOnly(id, Vec::new()));
+            self.mailbox
+                .post(Command::Refetch(id, ByteRange::new(0, u64::MAX)));
             self.suspect(id, suppliers);
         }
         self.release(transfer, released);
@@ -541,7 +563,7 @@ impl Shared {
         });
         for (id, ticket) in ended {
             lock(&self.misses).put(id, now);
-            ticket.fail(Failure::NotFound);
+            ticket.fail(self.miss(id, now));
         }
     }
 

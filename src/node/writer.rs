@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use tracing::warn;
 
-use super::shared::{Arrival, Shared, io_failure};
+use super::shared::{Arrival, Command, Shared, io_failure};
 use super::transfer::Phase;
 use crate::content::ByteRange;
 
@@ -43,6 +43,7 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
                                 warned = true;
                             }
                             transfer.fail_all(io_failure(&error));
+                            shared.mailbox.post(Command::Refetch(id, range));
                             shared.want_anew(&transfer);
                         }
                     }

@@ -169,6 +169,7 @@ impl Swarm {
             if proved {
                 peer.answered = Some(now);
             }
+            peer.returns_pings |= greeting.echo.is_some();
             if let Some((sent, sequence)) = peer.probe_sent
                 && greeting.echo == Some(sequence)
             {

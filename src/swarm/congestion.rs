@@ -30,6 +30,8 @@ const STEADY_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 const RATE_ROUNDS: u64 = 10;
 /// Rounds without 25% growth after which Start has found the rate.
 const FULL_ROUNDS: u32 = 3;
+/// Requests that a round must have judged before it is evidence of anything.
+const JUDGED: u32 = 8;
 /// How long without a new least round trip until one is probed for.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the probe lasts at least.
@@ -250,8 +252,10 @@ impl Congestion {
     /// Takes the answer to such a question.
     pub fn on_ping(&mut self, now: Time, rtt: Duration) {
         self.timeouts = 0;
-        if self.rtt.sample(now, rtt) {
-            self.min_seen_at = now;
+        // A question that asks for no data may be answered much sooner than one that makes the
+        // server read; mixed up, the difference would look like a queue.
+        if self.delivered == 0 {
+            self.rtt.sample(now, rtt);
         }
     }
 
@@ -272,6 +276,9 @@ impl Congestion {
         }
         self.timeouts = 0;
         let rtt = now.since(sent.at);
+        if self.delivered == 0 {
+            self.rtt = Rtt::default();
+        }
         if self.rtt.sample(now, rtt) {
             self.min_seen_at = now;
         }
@@ -325,22 +332,25 @@ impl Congestion {
             .map_or(Duration::ZERO, |least| least.saturating_sub(min));
         let judged = self.round_lost + self.round_answered;
         let lost = f64::from(self.round_lost) / f64::from(judged.max(1));
-        let heavy = judged >= 8
+        let heavy = judged >= JUDGED
             && (lost > HEAVY_LOSS
                 || (lost > HEAVY_LOSS_WITH_QUEUE && self.standing > self.queue_bound(min)));
         self.round_lost = 0;
         self.round_answered = 0;
         match self.phase {
             Phase::Start => {
-                let rate = self.rate().unwrap_or(0.0);
-                if rate > self.full_rate * 1.25 {
+                // What was lost would have been delivered by a faster path just the same.
+                let rate = self.rate().unwrap_or(0.0) / (1.0 - lost.min(0.5));
+                let grew = rate > self.full_rate * 1.25;
+                if grew {
                     self.full_rate = rate;
                     self.full_rounds = 0;
-                } else if !limited {
+                } else if !limited && judged >= JUDGED {
                     self.full_rounds += 1;
                 }
                 let bound = (min / 4).clamp(Duration::from_millis(4), Duration::from_millis(50));
-                if self.full_rounds >= FULL_ROUNDS || self.standing > bound || heavy {
+                let queue = self.standing > bound && !grew && judged >= JUDGED;
+                if self.full_rounds >= FULL_ROUNDS || queue || heavy {
                     self.phase = Phase::Drain;
                 }
             }
@@ -430,6 +440,8 @@ impl Congestion {
     /// Nothing was answered for a whole timeout.
     pub fn on_timeout(&mut self, now: Time) {
         self.timeouts = self.timeouts.saturating_add(1);
+        self.round_lost = 0;
+        self.round_answered = 0;
         if self.timeouts == 2 {
             // The path may be another one when it comes back.
             self.rates.clear();

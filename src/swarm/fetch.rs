@@ -47,6 +47,8 @@ pub(super) struct Source {
     pub short: u32,
     /// Content bytes that it supplied.
     pub supplied: u64,
+    /// Answers to requests sent before this are not judged as short any more.
+    pub judged_at: Time,
     /// Not asked for data before this, because its answers fell short.
     pub rest_until: Time,
 }
@@ -62,6 +64,9 @@ pub(super) struct Fetch {
     pub decide_at: Option<Time>,
     /// Wanted and not arrived.
     missing: RangeSet,
+    /// Handed to the application. It is not fetched again unless that says so: what is on its way
+    /// to the disk is wanted by readers that do not see it yet.
+    arrived: RangeSet,
     unasked: [RangeSet; 3],
     flights: BTreeMap<u64, Flight>,
     pub sources: BTreeMap<SocketAddr, Source>,
@@ -82,6 +87,7 @@ impl Fetch {
             claims: BTreeMap::new(),
             decide_at: None,
             missing: RangeSet::new(),
+            arrived: RangeSet::new(),
             unasked: Default::default(),
             flights: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -95,6 +101,13 @@ impl Fetch {
 
     /// Wants `range`; bytes already wanted less urgently are wanted more urgently.
     pub fn want(&mut self, now: Time, range: ByteRange, class: Class) {
+        let lacking: Vec<ByteRange> = self.arrived.gaps(range).collect();
+        for range in lacking {
+            self.want_lacking(now, range, class);
+        }
+    }
+
+    fn want_lacking(&mut self, now: Time, range: ByteRange, class: Class) {
         if self.missing.is_empty() {
             self.progress_at = now;
         }
@@ -158,6 +171,11 @@ impl Fetch {
         for idle in idle {
             self.missing.remove(idle);
         }
+    }
+
+    /// What arrived of `range` is lost: it may be wanted again.
+    pub fn lose(&mut self, range: ByteRange) {
+        self.arrived.remove(range);
     }
 
     /// The next bytes to ask for in `class`: the lowest unasked range, not taken out yet.
@@ -232,6 +250,7 @@ impl Fetch {
         let fresh: Vec<_> = self.missing.within(range).collect();
         for part in &fresh {
             self.missing.remove(*part);
+            self.arrived.insert(*part);
             for class in Class::ALL {
                 self.unasked[class as usize].remove(*part);
             }
@@ -258,6 +277,14 @@ impl Fetch {
         if self.claims.len() < MAX_CLAIMS || self.claims.contains_key(&length) {
             self.claims.entry(length).or_default().insert(peer);
         }
+    }
+
+    /// Whether another length has more supporters than the one that was decided on.
+    pub fn is_outvoted(&self) -> bool {
+        let votes = |length: u64| self.claims.get(&length).map_or(0, BTreeSet::len);
+        self.length
+            .zip(self.favourite())
+            .is_some_and(|(held, favourite)| votes(favourite) > votes(held).max(1))
     }
 
     /// The length that most peers claim; of equals the shortest-known winner is the one held now.

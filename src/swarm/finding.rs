@@ -212,6 +212,7 @@ impl Swarm {
                 self.active.insert(from);
                 self.mark_ready(id);
             }
+            Some(_) if fetch.is_outvoted() => self.decide_length(id),
             Some(_) => {}
             None => {
                 // Others that were asked at the same moment and are as near answer by then.
@@ -225,7 +226,7 @@ impl Swarm {
         }
     }
 
-    fn decide_length(&mut self, id: ContentId) {
+    pub(super) fn decide_length(&mut self, id: ContentId) {
         let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
@@ -246,7 +247,10 @@ impl Swarm {
             self.active.insert(address);
         }
         if fetch.length != Some(length) {
-            fetch.length = Some(length);
+            if fetch.length.replace(length).is_some() {
+                // Other content, as far as anybody can know.
+                fetch.lose(ByteRange::new(0, u64::MAX));
+            }
             fetch.unwant(ByteRange::new(length, u64::MAX));
             self.events.push_back(Event::Found { id, length });
         }

@@ -355,14 +355,24 @@ impl Swarm {
         }
     }
 
-    /// `peer` supplied bytes of `id` that proved wrong: it is not asked for that id again.
+    /// What arrived of `range` of `id` is lost, or was wrong: it may be wanted again.
+    pub fn refetch(&mut self, id: ContentId, range: ByteRange) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.lose(range);
+        }
+    }
+
+    /// `peer` supplied bytes of `id` that proved wrong: it is not asked for that id again. Where
+    /// nobody else says what it said of the length, that is doubted as well.
     pub fn distrust(&mut self, now: Time, id: ContentId, peer: SocketAddr) {
         self.find_quietly(now, id);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.refuse(peer);
             if fetch.sources.is_empty() {
                 fetch.length = None;
+                fetch.lose(ByteRange::new(0, u64::MAX));
                 fetch.search.hurry(now);
+                self.decide_length(id);
             }
         }
     }

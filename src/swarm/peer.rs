@@ -1,6 +1,6 @@
 //! One peer: what we know of it, what we have asked it, how its path behaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Time;
@@ -54,6 +54,10 @@ pub(super) struct Peer {
     pub seal_key: u64,
     pub congestion: Congestion,
     requests: BTreeMap<u64, Request>,
+    /// Those of them that carry a piece and are neither answered nor given up.
+    live: BTreeSet<u64>,
+    /// It returns pings, so an answer without one is not its own.
+    pub returns_pings: bool,
     next_sequence: u64,
     /// The highest sequence number that was answered.
     pub highest_answered: Option<u64>,
@@ -85,6 +89,8 @@ impl Peer {
             seal_key,
             congestion: Congestion::new(now),
             requests: BTreeMap::new(),
+            live: BTreeSet::new(),
+            returns_pings: false,
             next_sequence: 0,
             highest_answered: None,
             reorder: 3,
@@ -123,6 +129,9 @@ impl Peer {
     }
 
     pub fn remember(&mut self, sequence: u64, request: Request) {
+        if request.live && request.purpose == Purpose::Piece {
+            self.live.insert(sequence);
+        }
         self.requests.insert(sequence, request);
     }
 
@@ -131,6 +140,7 @@ impl Peer {
     }
 
     pub fn take_request(&mut self, sequence: u64) -> Option<Request> {
+        self.live.remove(&sequence);
         self.requests.remove(&sequence)
     }
 
@@ -157,9 +167,7 @@ impl Peer {
     /// The oldest request for a piece that is neither answered nor given up. Silence about a
     /// search says nothing of the path: it is the usual "no".
     fn oldest_live(&self) -> Option<&Request> {
-        self.requests
-            .values()
-            .find(|request| request.live && request.purpose == Purpose::Piece)
+        self.requests.get(self.live.first()?)
     }
 
     /// Asks for less at a time from now on: large answers may not get through at all where a
@@ -191,10 +199,10 @@ impl Peer {
         let by_order = smoothed + rtt.variation() * 2;
         let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
         let mut lost = Vec::new();
-        for (sequence, request) in self.requests.range_mut(..highest) {
-            if !request.live || request.purpose != Purpose::Piece {
+        for sequence in self.live.range(..highest) {
+            let Some(request) = self.requests.get_mut(sequence) else {
                 continue;
-            }
+            };
             let age = now.since(request.sent.at);
             if age > by_age || (highest - sequence >= self.reorder && age > by_order) {
                 request.live = false;
@@ -203,6 +211,9 @@ impl Peer {
                 // Later ones are younger still.
                 break;
             }
+        }
+        for (sequence, _) in &lost {
+            self.live.remove(sequence);
         }
         lost
     }
@@ -213,19 +224,18 @@ impl Peer {
         let rtt = &self.congestion.rtt;
         let smoothed = rtt.smoothed().unwrap_or_default();
         let by_age = (smoothed.max(rtt.latest()) * 9 / 8).max(smoothed + rtt.variation() * 4);
-        self.requests
-            .range(..highest)
-            .find(|(_, request)| request.live && request.purpose == Purpose::Piece)
-            .map(|(_, request)| request.sent.at + by_age + Duration::from_micros(100))
+        let oldest = self.live.range(..highest).next()?;
+        let request = self.requests.get(oldest)?;
+        Some(request.sent.at + by_age + Duration::from_micros(100))
     }
 
     /// Gives up everything in flight; returns it.
     pub fn give_up_all(&mut self) -> Vec<(u64, Request)> {
         let mut lost = Vec::new();
-        for (sequence, request) in &mut self.requests {
-            if request.live && request.purpose == Purpose::Piece {
+        for sequence in std::mem::take(&mut self.live) {
+            if let Some(request) = self.requests.get_mut(&sequence) {
                 request.live = false;
-                lost.push((*sequence, request.clone()));
+                lost.push((sequence, request.clone()));
             }
         }
         lost
@@ -233,21 +243,22 @@ impl Peer {
 
     /// Forgets requests for `id`; returns those that were live.
     pub fn withdraw(&mut self, id: ContentId) -> Vec<Request> {
-        let mut live = Vec::new();
-        self.requests.retain(|_, request| {
-            if request.id == id && request.live && request.purpose == Purpose::Piece {
-                live.push(request.clone());
+        let mut withdrawn = Vec::new();
+        let live = &mut self.live;
+        self.requests.retain(|sequence, request| {
+            if request.id == id && live.remove(sequence) {
+                withdrawn.push(request.clone());
             }
             request.id != id
         });
-        live
+        withdrawn
     }
 
     /// Forgets given-up requests that are too old to be answered.
     pub fn forget_late(&mut self, now: Time) {
-        self.requests.retain(|_, request| {
-            let piece_in_flight = request.live && request.purpose == Purpose::Piece;
-            piece_in_flight || now.since(request.sent.at) < LATE
+        let live = &self.live;
+        self.requests.retain(|sequence, request| {
+            live.contains(sequence) || now.since(request.sent.at) < LATE
         });
     }
 

@@ -61,6 +61,7 @@ impl Swarm {
         };
         peer.take_request(sequence);
         peer.answered = Some(now);
+        peer.bench_until = Time::ZERO;
         match request.purpose {
             Purpose::Piece => {
                 let length = peer.length;
@@ -112,16 +113,17 @@ impl Swarm {
             peer.request(*sequence)
                 .is_some_and(|r| r.id == arrival.id && r.range.start == arrival.offset)
         };
-        let sequence = greeting
-            .echo
-            .filter(fits)
-            .or_else(|| {
-                self.fetches
-                    .get(&arrival.id)?
-                    .sequence_at(arrival.offset, from)
-                    .filter(fits)
-            })
-            .or_else(|| peer.find_request(arrival.id, arrival.offset))?;
+        let sequence = match greeting.echo.filter(fits) {
+            Some(sequence) => sequence,
+            // A peer that returns pings always does: this would be somebody else.
+            None if peer.returns_pings => return None,
+            None => self
+                .fetches
+                .get(&arrival.id)
+                .and_then(|fetch| fetch.sequence_at(arrival.offset, from))
+                .filter(fits)
+                .or_else(|| peer.find_request(arrival.id, arrival.offset))?,
+        };
         peer.request(sequence)
             .map(|request| (sequence, request.clone()))
     }
@@ -195,7 +197,9 @@ impl Swarm {
         };
         if got.end >= end {
             source.short = 0;
-        } else if request.with_cookie || !is_open {
+        } else if (request.with_cookie || !is_open) && request.sent.at >= source.judged_at {
+            // Once a round trip: all that was in flight met the same fate, such as an old cookie.
+            source.judged_at = now;
             source.short = source.short.saturating_add(1);
             if source.short >= MAX_SHORT {
                 source.rest_until = now + REST * (1 << (source.short - MAX_SHORT).min(5));

@@ -297,7 +297,7 @@ impl Swarm {
                     });
                 }
             }
-            if reply.verified && (!absent || self.fetches.contains_key(&question.id)) {
+            if reply.verified {
                 self.interest.note(now, question.id, reply.to);
             }
         }

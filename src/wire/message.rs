@@ -70,7 +70,12 @@ struct CookieBody<'a> {
 impl<'a> Cookie<'a> {
     /// `raw` is one complete JSON value of at most [`MAX_COOKIE`] bytes.
     pub(super) fn new(raw: &'a str) -> Option<Self> {
-        (raw.len() <= MAX_COOKIE).then_some(Self { raw })
+        // Returned verbatim, what only looks like JSON (a lone surrogate, a number that overflows)
+        // would cost its asker our whole datagram.
+        let is_plain = !raw.contains('\\') && raw.starts_with("{\"cookie\":\"");
+        (raw.len() <= MAX_COOKIE
+            && (is_plain || serde_json::from_str::<serde_json::Value>(raw).is_ok()))
+        .then_some(Self { raw })
     }
 
     /// The value, verbatim: what is to be returned.

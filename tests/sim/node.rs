@@ -250,6 +250,7 @@ impl Node {
             }
             let inside = range.intersection(ByteRange::new(0, goal.what.length));
             if goal.finished.is_none() && !inside.is_empty() {
+                self.swarm.refetch(id, inside);
                 self.swarm.want(now, id, inside, Class::Bulk);
             }
             return;
