@@ -121,7 +121,8 @@ pub fn seed_paths(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        result
+        // A seeder runs for days and ends by a power cut: what was hashed is not hashed again.
+        result.and_then(|()| store.flush())
     })
 }
 
