@@ -43,6 +43,9 @@ pub fn tree_length(content_length: u64) -> u64 {
 /// The number of leaves in a tree file of `tree_length` bytes; `None` if no tree has that length.
 #[must_use]
 pub fn leaves_of(tree_length: u64) -> Option<u64> {
+    if tree_length > self::tree_length(u64::MAX) {
+        return None;
+    }
     let nodes = tree_length.checked_sub(HEADER as u64)? / NODE as u64;
     // Every leaf but one brings one inner node, less the root, plus at most one copy a level.
     let (mut low, mut high) = (1, nodes / 2 + 1);
@@ -167,11 +170,15 @@ pub fn verify_leaf(
     Ok(false)
 }
 
-/// Whether a file of `length` bytes is the tree file of the content with the BLAKE3 `root`.
+/// Whether a file of `length` bytes proves to be the tree file of the content with the BLAKE3
+/// `root`.
 ///
 /// Reads every level twice at most, in order, a few KiB at a time. `read_at` must fill the buffer
-/// or fail. Of a tree with one leaf only the header can be verified, since its leaf says nothing
-/// about the root; [`verify_leaf`] does not use it.
+/// or fail.
+///
+/// A tree of one leaf (96 bytes) never proves to be one, since nothing ties its leaf to the root:
+/// anyone could pass it off as the tree of any content, however long. It is not needed either, as
+/// [`verify_leaf`] takes such content itself as the proof.
 ///
 /// # Errors
 /// Those of `read_at`.
@@ -180,16 +187,13 @@ pub fn verify_tree(
     length: u64,
     mut read_at: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<bool> {
-    let Some(leaves) = leaves_of(length) else {
+    let Some(leaves) = leaves_of(length).filter(|&leaves| leaves > 1) else {
         return Ok(false);
     };
     let mut found = [0; HEADER];
     read_at(0, &mut found)?;
     if found != header(root) {
         return Ok(false);
-    }
-    if leaves == 1 {
-        return Ok(true);
     }
     // From the top, so that a liar is found out early.
     let levels = Levels::new(leaves);
@@ -262,4 +266,141 @@ pub(super) fn build(mut leaves: Vec<u8>, single: Hash) -> (Hash, Vec<u8>) {
     };
     tree[..HEADER].copy_from_slice(&header(root));
     (root, tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::ContentHasher;
+
+    /// Lengths on both sides of every place where the shape of the tree changes.
+    const LENGTHS: [u64; 14] = [
+        1,
+        4095,
+        4096,
+        4097,
+        8192,
+        8193,
+        12_288,
+        12_289,
+        20_480,
+        65_536,
+        65_537,
+        300_001,
+        2 * 256 * LEAF,
+        3 * 256 * LEAF + 1,
+    ];
+
+    fn content(length: u64) -> Vec<u8> {
+        (0..length)
+            .map(|i| (i * 31 + (i >> 8) * 17) as u8)
+            .collect()
+    }
+
+    fn reader(tree: &[u8]) -> impl FnMut(u64, &mut [u8]) -> io::Result<()> + '_ {
+        |offset, buffer| {
+            let start = offset as usize;
+            let bytes = tree.get(start..start + buffer.len());
+            buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_tree_is_that_of_its_root_and_of_no_other() {
+        for length in LENGTHS {
+            let bytes = content(length);
+            let mut hasher = ContentHasher::new();
+            hasher.update(&bytes);
+            let digests = hasher.finish();
+            let (root, tree) = (digests.blake3, digests.tree);
+            assert_eq!(root.0, *blake3::hash(&bytes).as_bytes());
+            let file = tree.len() as u64;
+            assert_eq!(file, tree_length(length));
+            assert_eq!(
+                verify_tree(root, file, reader(&tree)).unwrap(),
+                length > LEAF
+            );
+            assert!(!verify_tree(Hash([7; 32]), file, reader(&tree)).unwrap());
+            assert!(!verify_tree(root, file + 32, reader(&tree)).unwrap_or(false));
+            assert!(!verify_tree(root, file - 32, reader(&tree)).unwrap_or(false));
+            if length > LEAF {
+                assert!(verify_tree(root, file, reader(&tree[..tree.len() - 1])).is_err());
+            }
+            for byte in (0..tree.len()).step_by(1.max(tree.len() / 200)) {
+                let mut damaged = tree.clone();
+                damaged[byte] ^= 1;
+                assert!(
+                    !verify_tree(root, file, reader(&damaged)).unwrap(),
+                    "{length} {byte}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_verified_alone() {
+        for length in LENGTHS {
+            let bytes = content(length);
+            let mut hasher = ContentHasher::new();
+            hasher.update(&bytes);
+            let digests = hasher.finish();
+            let check = |index, piece: &[u8]| {
+                verify_leaf(digests.blake3, length, index, piece, reader(&digests.tree)).unwrap()
+            };
+            let pieces: Vec<_> = bytes.chunks(LEAF as usize).collect();
+            for (index, piece) in pieces.iter().enumerate() {
+                let place = index as u64;
+                assert!(check(place, piece), "{length} {index}");
+                let mut wrong = piece.to_vec();
+                wrong[piece.len() / 2] ^= 1;
+                assert!(!check(place, &wrong));
+                assert!(!check(place + 1, piece));
+                assert!(!check(place, &piece[1..]));
+                assert!(!check(place, &[piece, &b"x"[..]].concat()));
+            }
+            assert!(!check(pieces.len() as u64, b""));
+            assert!(!check(u64::MAX, b"x"));
+        }
+    }
+
+    #[test]
+    fn a_leaf_value_is_the_leaf_in_the_tree() {
+        let bytes = content(20_481);
+        let mut hasher = ContentHasher::new();
+        hasher.update(&bytes);
+        let tree = hasher.finish().tree;
+        let pieces = bytes.chunks(LEAF as usize);
+        let leaves = &tree[tree.len() - 6 * NODE..];
+        for (index, (piece, leaf)) in pieces.zip(leaves.chunks(NODE)).enumerate() {
+            assert_eq!(leaf_value(index as u64, piece).unwrap().0, leaf);
+        }
+        assert_eq!(leaf_value(0, b""), None);
+        assert_eq!(leaf_value(0, &[0; 4097]), None);
+        assert_eq!(leaf_value(u64::MAX, b"x"), None);
+    }
+
+    #[test]
+    fn the_number_of_leaves_follows_from_the_length() {
+        assert_eq!(tree_length(0), 0);
+        let large = [1 << 20, (1 << 50) - 1, 1 << 50, 1 << 52];
+        for leaves in (1..3000).chain(large) {
+            let length = length_for(leaves);
+            assert_eq!(leaves_of(length), Some(leaves));
+            assert_ne!(leaves_of(length + 32), Some(leaves));
+            assert_eq!(leaves_of(length + 1), None);
+        }
+        for none in [0, 63, 64, 95, 97, 160, u64::MAX] {
+            assert_eq!(leaves_of(none), None);
+        }
+        assert_eq!(leaves_of(tree_length(u64::MAX)), Some(1 << 52));
+    }
+
+    #[test]
+    fn empty_content_has_no_tree() {
+        let digests = ContentHasher::new().finish();
+        assert_eq!(digests.length, 0);
+        assert!(digests.tree.is_empty());
+        assert_eq!(digests.blake3.0, *blake3::hash(b"").as_bytes());
+    }
 }

@@ -20,7 +20,8 @@ const TIME: u64 = 315_619_200;
 /// How long the kernel may believe what cannot change: names and lengths of proven content.
 const LASTING: Duration = Duration::from_secs(3600);
 
-/// How long it may believe a length that nothing but peers' word stands for.
+/// How long it may believe a length that nothing but peers' word stands for, and that a folder is
+/// there: so a `stat` of the mount tells soon when its daemon has died.
 const PASSING: Duration = Duration::from_secs(1);
 
 /// Who owns the files: the user that mounts.
@@ -51,7 +52,7 @@ pub struct Attributes {
     pub folder: bool,
     /// Bytes of a file; 0 for a folder.
     pub length: u64,
-    /// Whether this can never change.
+    /// Whether the length can never change.
     pub lasting: bool,
 }
 
@@ -98,7 +99,11 @@ impl Attributes {
     /// How long the kernel may go by this without asking.
     #[must_use]
     pub fn validity(&self) -> Duration {
-        if self.lasting { LASTING } else { PASSING }
+        if self.lasting && !self.folder {
+            LASTING
+        } else {
+            PASSING
+        }
     }
 }
 

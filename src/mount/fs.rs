@@ -76,9 +76,14 @@ impl<S: Source> FileSystem<S> {
         match names::parse(folder, name.as_bytes()) {
             Err(errno) => done(Err(errno)),
             Ok(Name::Folder(folder)) => done(Ok(Attributes::folder(Ino::of_folder(folder)))),
-            Ok(Name::Content(id)) => self.find(id, pid, move |fs, found| {
-                done(found.map(|info| fs.inodes.found(&info)));
-            }),
+            // What is listed must not be waited for: the kernel makes a whole listing wait for a
+            // lookup of anything in it.
+            Ok(Name::Content(id)) => match self.source.info(id) {
+                Some(info) => done(Ok(self.inodes.found(&info))),
+                None => self.find(id, pid, move |fs, found| {
+                    done(found.map(|info| fs.inodes.found(&info)));
+                }),
+            },
         }
     }
 

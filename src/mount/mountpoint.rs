@@ -16,8 +16,8 @@ use super::unmount::{self, HELPER, UnmountError};
 /// The kernel's door to FUSE.
 const DEVICE: &str = "/dev/fuse";
 
-/// How long a `stat` of the mount point may take.
-const STAT_LIMIT: Duration = Duration::from_secs(2);
+/// How long looking at the mount point may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The most dead mounts that are taken off one another.
 const MOST_DEAD: usize = 16;
@@ -88,33 +88,44 @@ pub fn prepare(path: &Path) -> Result<PathBuf, MountError> {
     let path = unmount::resolve(path);
     for _ in 0..MOST_DEAD {
         let there = path.clone();
-        let stat = limited::within(STAT_LIMIT, move || std::fs::metadata(there))
+        let seen = limited::within(LOOK_LIMIT, move || look(&there))
             .ok_or_else(|| MountError::NoAnswer(path.clone()))?;
-        match stat {
-            Ok(metadata) if !metadata.is_dir() => return Err(MountError::NotAFolder(path)),
-            Ok(_) => {
-                return match mount_at(&path)? {
-                    None => Ok(path),
-                    Some(mount) => Err(MountError::AlreadyMounted {
-                        path,
-                        kind: mount.kind,
-                    }),
-                };
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(MountError::Missing(path));
-            }
-            Err(error) if is_dead(&error) && mount_at(&path)?.is_some_and(|m| m.is_fuse()) => {
+        let mount = mountinfo::at(&path).map_err(|source| MountError::Unusable {
+            path: path.clone(),
+            source,
+        })?;
+        match (seen, mount) {
+            (Err(error), Some(mount)) if is_dead(&error) && mount.is_fuse() => {
                 info!(path = %path.display(), "taking away the mount that a dead daemon left");
                 unmount::detach(&path, true).map_err(|source| MountError::NotHealed {
                     path: path.clone(),
                     source,
                 })?;
             }
-            Err(source) => return Err(MountError::Unusable { path, source }),
+            (_, Some(mount)) => {
+                let kind = mount.kind;
+                return Err(MountError::AlreadyMounted { path, kind });
+            }
+            (Ok(true), None) => return Ok(path),
+            (Ok(false), None) => return Err(MountError::NotAFolder(path)),
+            (Err(error), None) if error.kind() == ErrorKind::NotFound => {
+                return Err(MountError::Missing(path));
+            }
+            (Err(source), None) => return Err(MountError::Unusable { path, source }),
         }
     }
     Err(MountError::NoAnswer(path))
+}
+
+/// Whether `path` is a folder. The kernel answers `stat` from what it remembers, daemon or no
+/// daemon, but opening a folder asks the daemon.
+fn look(path: &Path) -> io::Result<bool> {
+    let is_folder = std::fs::metadata(path)?.is_dir();
+    match is_folder.then(|| std::fs::read_dir(path)) {
+        Some(Err(error)) if is_dead(&error) => Err(error),
+        // A folder that may not be listed can be mounted on.
+        _ => Ok(is_folder),
+    }
 }
 
 /// What the kernel says of a FUSE mount whose daemon is gone: the second while it is going.
@@ -123,13 +134,6 @@ fn is_dead(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::ENOTCONN | libc::ECONNABORTED)
     )
-}
-
-fn mount_at(path: &Path) -> Result<Option<mountinfo::MountEntry>, MountError> {
-    mountinfo::at(path).map_err(|source| MountError::Unusable {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 /// Makes sure that this process may use FUSE; `root` needs no helper.
@@ -145,18 +149,10 @@ pub fn check_fuse(root: bool) -> Result<(), MountError> {
         }
         Err(error) => return Err(MountError::DeviceDenied(error)),
     }
-    if !root && !has_helper() {
+    if !root && unmount::helper().is_none() {
         return Err(MountError::NoHelper);
     }
     Ok(())
-}
-
-fn has_helper() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/bin".into(), "/sbin".into()])
-        .any(|folder| folder.join(HELPER).is_file())
-        || std::env::var_os("FUSERMOUNT_PATH").is_some()
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub trait Source: Send + Sync + 'static {
     /// What is known of `id` now. Never waits.
     fn info(&self, id: ContentId) -> Option<ContentInfo>;
 
-    /// What is held or in flight, at most `limit` of it.
+    /// What is held or in flight, at most `limit` of it: content of which `info` knows.
     fn contents(&self, limit: usize) -> Vec<ContentInfo>;
 
     /// How much room there is, for `statfs`.

@@ -117,8 +117,21 @@ pub fn detach(path: &Path, lazily: bool) -> Result<(), UnmountError> {
     detach_by_helper(path, lazily)
 }
 
+/// The helper's file: what `$FUSERMOUNT_PATH` says, which fuser goes by too, or the first on `$PATH`
+/// and in the system's own folders, which a service's `$PATH` may lack.
+pub fn helper() -> Option<PathBuf> {
+    if let Some(helper) = std::env::var_os("FUSERMOUNT_PATH") {
+        return Some(helper.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/bin".into(), "/sbin".into()])
+        .map(|folder| folder.join(HELPER))
+        .find(|helper| helper.is_file())
+}
+
 fn detach_by_helper(path: &Path, lazily: bool) -> Result<(), UnmountError> {
-    let mut helper = Command::new(HELPER);
+    let mut helper = Command::new(helper().ok_or(UnmountError::NoHelper)?);
     helper.arg("-u");
     if lazily {
         helper.arg("-z");
@@ -128,12 +141,9 @@ fn detach_by_helper(path: &Path, lazily: bool) -> Result<(), UnmountError> {
         .arg(path)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => UnmountError::NoHelper,
-            _ => UnmountError::Refused {
-                path: path.to_owned(),
-                source: error,
-            },
+        .map_err(|source| UnmountError::Refused {
+            path: path.to_owned(),
+            source,
         })?;
     if output.status.success() {
         return Ok(());

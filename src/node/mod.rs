@@ -1,218 +1,386 @@
-//! The shell around the swarm and the store (stub of the public face; being built).
+//! The shell around the state machine: sockets, threads, disks and time.
+//!
+//! [`Node`] joins the swarm and the store and is the one handle that the rooms above use. The swarm
+//! lives on the network thread and nowhere else; the other threads reach it through a mailbox (see
+//! `shared` for who does what). A read that finds its bytes here is answered on the caller's
+//! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
+mod keeper;
+mod lan;
+mod network;
+mod pending;
+mod prover;
+mod readahead;
+mod reader;
+mod scratch;
 pub mod seeding;
+mod server;
+mod shared;
+mod socket;
+mod ticker;
+mod transfer;
+mod types;
+mod writer;
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::content::ContentId;
 use crate::store::Store;
+use crate::swarm::{Swarm, Time};
 
-/// What a node is started with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub store: PathBuf,
-    pub bind: SocketAddr,
-    /// Peers named by the user.
-    pub peers: Vec<SocketAddr>,
-    /// Whether the well-known nodes are asked for peers.
-    pub bootstrap: bool,
-    /// Whether neighbours on the LAN are looked for by broadcast and multicast.
-    pub lan: bool,
-    /// Bytes of the block cache in memory.
-    pub cache: u64,
-    pub lookup_timeout: Duration,
-    pub read_timeout: Duration,
-    pub complete: Complete,
-}
+pub use pending::Pending;
+pub use reader::Reader;
+pub use types::{
+    BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
+    PeerStatus, StartError, Status,
+};
 
-/// Whether what is read is completed in the background.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Complete {
-    Auto,
-    Always,
-    Never,
-}
+use network::{Mailbox, Network};
+use shared::{Arrival, Command, Keep, Report, Shared};
+use socket::Socket;
+use transfer::{Phase, Transfer};
 
-/// What is known of one piece of content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContentInfo {
-    pub id: ContentId,
-    /// Bytes.
-    pub length: u64,
-    /// Complete and verified.
-    pub proven: bool,
-    /// Bytes held here.
-    pub present: u64,
-}
-
-/// Why an operation ended without its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Failure {
-    #[error("nobody in the network has it")]
-    NotFound,
-    #[error("the peers that have it did not send it in time")]
-    TimedOut,
-    #[error("what the peers sent is not the content of this id")]
-    WrongContent,
-    #[error("interrupted")]
-    Interrupted,
-    #[error("the node is stopping")]
-    Stopped,
-    #[error("too many operations are waiting")]
-    Busy,
-    /// An operating-system error of the local disk, by number.
-    #[error("the store's disk failed (error {0})")]
-    Disk(i32),
-}
-
-/// What is called, exactly once and on any thread, when an operation has ended.
-pub type Done<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;
-/// The same for reads; the bytes are lent for the duration of the call.
-pub type DoneRead = Box<dyn FnOnce(Result<&[u8], Failure>) + Send>;
-
-/// An operation that waits. Dropping it changes nothing; it ends by itself at its limit.
-pub struct Pending {
-    _private: (),
-}
-
-impl Pending {
-    /// Whether its `done` has been called.
-    pub fn is_done(&self) -> bool {
-        unimplemented!()
-    }
-    /// Ends it now with `failure`, if it has not ended yet; what it wanted is wanted no more.
-    pub fn cancel(&self, _failure: Failure) {
-        unimplemented!()
-    }
-}
+/// How long the threads may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long the network thread may take to report.
+const REPORT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A running node. Clones are the same node.
 #[derive(Clone)]
-pub struct Node {
-    _inner: Arc<()>,
+pub struct Node(Arc<Running>);
+
+struct Running {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    port_was_taken: bool,
+    started: Instant,
+    threads: Mutex<Option<Threads>>,
 }
 
-#[derive(Debug, Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-    #[error("cannot listen on {address}: {source}")]
-    Bind {
-        address: SocketAddr,
-        source: std::io::Error,
-    },
+struct Threads {
+    handles: Vec<JoinHandle<()>>,
+    to_disk: Sender<Option<crate::swarm::Ask>>,
+    ticker: Sender<()>,
 }
 
 impl Node {
     /// Opens the store, binds the socket, starts the threads. A taken port falls back to a free
-    /// one (`local_addr` tells; `port_was_taken` says that it happened).
-    pub fn start(_config: Config) -> Result<Self, StartError> {
-        unimplemented!()
+    /// one ([`Node::local_addr`] tells it, [`Node::port_was_taken`] says that it happened).
+    ///
+    /// # Errors
+    /// When the store cannot be opened, no socket can be had, or no thread started.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let store = Store::open(&config.store)?;
+        let (socket, port_was_taken) = bind(config.bind)?;
+        let address = socket.local_addr().map_err(|source| StartError::Bind {
+            address: config.bind,
+            source,
+        })?;
+        let started = Instant::now();
+        let swarm = make_swarm(&config, &store)?;
+
+        let (arrivals, arrived) = mpsc::channel();
+        let (to_prove, proving) = mpsc::channel();
+        let (to_keep, keeping) = mpsc::channel();
+        let (to_disk, asks) = mpsc::channel();
+        let (ticker, ticks) = mpsc::channel();
+        let mailbox = Mailbox::new(socket.waker());
+        let again = to_prove.clone();
+        let shared = Arc::new_cyclic(|me| {
+            Shared::new(
+                me.clone(),
+                config,
+                store,
+                mailbox,
+                arrivals,
+                to_prove,
+                to_keep,
+            )
+        });
+        let disk_asks = Arc::new(AtomicUsize::new(0));
+        let network = Network::new(
+            Arc::clone(&shared),
+            socket,
+            swarm,
+            started,
+            to_disk.clone(),
+            Arc::clone(&disk_asks),
+        );
+
+        let mut handles = Vec::new();
+        let mut start = |name: &str, run: Box<dyn FnOnce(&Shared) + Send>| {
+            let shared = Arc::clone(&shared);
+            let handle = std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || run(&shared));
+            handle.map(|handle| handles.push(handle))
+        };
+        let all: io::Result<()> = (|| {
+            start("network", Box::new(move |_| network.run()))?;
+            start(
+                "writer",
+                Box::new(move |shared| writer::run(shared, &arrived)),
+            )?;
+            start(
+                "prover",
+                Box::new(move |shared| prover::run(shared, &proving, &again)),
+            )?;
+            start(
+                "keeper",
+                Box::new(move |shared| keeper::run(shared, &keeping)),
+            )?;
+            start(
+                "server",
+                Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
+            )?;
+            start(
+                "ticker",
+                Box::new(move |shared| ticker::run(shared, &ticks)),
+            )
+        })();
+        let node = Self(Arc::new(Running {
+            shared,
+            address,
+            port_was_taken,
+            started,
+            threads: Mutex::new(Some(Threads {
+                handles,
+                to_disk,
+                ticker,
+            })),
+        }));
+        if let Err(error) = all {
+            node.stop();
+            return Err(StartError::Threads(error));
+        }
+        Ok(node)
     }
-    /// Ends every waiting operation with `Failure::Stopped`, makes the store durable, joins the
-    /// threads. Takes a second or two at most. Calling it again does nothing.
+
+    /// Ends every waiting operation with [`Failure::Stopped`], makes the store durable, joins the
+    /// threads. Takes two seconds at most. Calling it again does nothing.
     pub fn stop(&self) {
-        unimplemented!()
+        let threads = self
+            .0
+            .threads
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take();
+        let Some(threads) = threads else {
+            return;
+        };
+        let shared = &self.0.shared;
+        ticker::remember_peers(shared);
+        shared.stopping.store(true, Ordering::Release);
+        shared.fail_everything();
+        drop(threads.ticker);
+        shared.mailbox.post(Command::Stop);
+        let _ = shared.arrivals.send(Arrival::Stop);
+        let _ = shared.to_prove.send(None);
+        let _ = threads.to_disk.send(None);
+        let _ = shared.to_keep.send(Keep::Stop);
+        // Joined on a thread of its own, because a disk that hangs must not hang us.
+        let (all_ended, ended) = mpsc::channel();
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            for handle in threads.handles {
+                let _ = handle.join();
+            }
+            shared.fail_everything();
+            keeper::sync_partials(&shared);
+            if let Err(error) = shared.store.flush() {
+                tracing::warn!(%error, "the index could not be made durable");
+            }
+            let _ = all_ended.send(());
+        });
+        let _ = ended.recv_timeout(STOP_LIMIT);
     }
+
+    /// Where it listens.
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        unimplemented!()
+        self.0.address
     }
+
+    /// Whether the port that was asked for was taken, so that another is used.
+    #[must_use]
     pub fn port_was_taken(&self) -> bool {
-        unimplemented!()
+        self.0.port_was_taken
     }
+
+    /// What it keeps content in.
+    #[must_use]
     pub fn store(&self) -> &Store {
-        unimplemented!()
+        &self.0.shared.store
     }
+
     /// Finds out whether `id` exists and how long it is. Held content answers at once, on this
     /// thread, before the call returns (then `None` is returned).
-    pub fn lookup(&self, _id: ContentId, _done: Done<ContentInfo>) -> Option<Pending> {
-        unimplemented!()
+    pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.0.shared.lookup(id, done)
     }
-    /// Opens content that `lookup` has found (its length is known). Never waits for a peer.
-    pub fn open(&self, _id: ContentId) -> Result<Reader, Failure> {
-        unimplemented!()
+
+    /// Opens content that [`Node::lookup`] has found. Never waits for a peer.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] when its length is not known, [`Failure::Disk`] when there is no room
+    /// for it.
+    pub fn open(&self, id: ContentId) -> Result<Reader, Failure> {
+        let shared = &self.0.shared;
+        if id.is_empty_content() {
+            return Ok(Reader::empty(Arc::clone(shared)));
+        }
+        if shared.store.may_hold(&id)
+            && let Some(content) = shared
+                .store
+                .open_content(&id)
+                .map_err(|error| shared::disk_failure(&error))?
+        {
+            return Ok(Reader::complete(Arc::clone(shared), content));
+        }
+        let info = shared.known(id).ok_or(Failure::NotFound)?;
+        let transfer = shared.begin(id, info.length)?;
+        Ok(Reader::arriving(Arc::clone(shared), transfer))
     }
-    /// Fetches all of it; `done` when it is complete and verified. `info` tells the progress.
-    pub fn fetch(&self, _id: ContentId, _done: Done<ContentInfo>) -> Option<Pending> {
-        unimplemented!()
+
+    /// Fetches all of it; `done` when it is complete, verified and durable in the store.
+    /// [`Node::info`] tells the progress.
+    pub fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.0.shared.fetch(id, done)
     }
-    pub fn info(&self, _id: ContentId) -> Option<ContentInfo> {
-        unimplemented!()
+
+    /// What is known of `id` without asking anybody.
+    #[must_use]
+    pub fn info(&self, id: ContentId) -> Option<ContentInfo> {
+        self.0.shared.known(id)
     }
+
     /// What is held or in flight, at most `limit` of it.
-    pub fn contents(&self, _limit: usize) -> Vec<ContentInfo> {
-        unimplemented!()
+    #[must_use]
+    pub fn contents(&self, limit: usize) -> Vec<ContentInfo> {
+        self.0.shared.contents(limit)
     }
+
+    fn report(&self) -> Option<Report> {
+        let (to, report) = mpsc::channel();
+        self.0.shared.mailbox.post(Command::Report(to));
+        report.recv_timeout(REPORT_LIMIT).ok()
+    }
+
+    /// What it is doing.
+    #[must_use]
     pub fn status(&self) -> Status {
-        unimplemented!()
+        let shared = &self.0.shared;
+        let report = self.report();
+        let counts = shared.store.counts();
+        let stats = report.as_ref().map(|r| r.stats).unwrap_or_default();
+        let fetching = shared
+            .transfers()
+            .iter()
+            .filter(|transfer| transfer.phase() == Phase::Arriving)
+            .map(|transfer| fetch_status(transfer, report.as_ref()))
+            .collect();
+        let peers = report.as_ref().map_or(&[][..], |report| &report.peers);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: self.0.address,
+            uptime_seconds: self.0.started.elapsed().as_secs_f64(),
+            peers_known: peers.len(),
+            peers_answering: peers.iter().filter(|peer| peer.answering).count(),
+            bytes_fetched: stats.content_in,
+            bytes_wasted: stats.content_wasted,
+            bytes_served: stats.content_out,
+            datagrams_in: stats.datagrams_in,
+            datagrams_out: stats.datagrams_out,
+            datagram_bytes_in: stats.bytes_in,
+            datagram_bytes_out: stats.bytes_out,
+            datagrams_dropped: stats.dropped,
+            datagrams_overflowed: report.as_ref().map_or(0, |r| u64::from(r.overflowed)),
+            requests_lost: stats.lost,
+            contents_held: counts.held,
+            contents_seeded: counts.seeded,
+            operations_waiting: shared.waiting(),
+            fetching,
+        }
     }
+
+    /// The peers that it knows.
+    #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        unimplemented!()
+        let peers = self.report().map(|report| report.peers).unwrap_or_default();
+        peers
+            .into_iter()
+            .map(|peer| PeerStatus {
+                address: peer.address,
+                answering: peer.answering,
+                round_trip_ms: peer.round_trip.map(|rtt| rtt.as_secs_f64() * 1000.0),
+                bytes_received: peer.bytes_received,
+                bytes_sent: peer.bytes_sent,
+                last_heard_seconds: peer.silent_for.map(|silent| silent.as_secs_f64()),
+                loss: peer.loss,
+                rate: peer.rate,
+            })
+            .collect()
     }
 }
 
-/// One open handle on one piece of content: read-ahead and the last byte rule are kept per reader.
-pub struct Reader {
-    _private: (),
-}
-
-impl Reader {
-    pub fn length(&self) -> u64 {
-        unimplemented!()
-    }
-    /// Complete and verified at the time of the call.
-    pub fn proven(&self) -> bool {
-        unimplemented!()
-    }
-    /// Reads `length` bytes from `offset`, cut at the end of the content (past it: no bytes).
-    /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
-    /// this thread, before the call returns (then `None` is returned).
-    pub fn read(&self, _offset: u64, _length: u32, _done: DoneRead) -> Option<Pending> {
-        unimplemented!()
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Threads that nobody stopped end when they notice that the node is stopping.
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.mailbox.post(Command::Stop);
+        let _ = self.shared.arrivals.send(Arrival::Stop);
+        let _ = self.shared.to_prove.send(None);
+        let _ = self.shared.to_keep.send(Keep::Stop);
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
-    pub version: String,
-    pub address: SocketAddr,
-    pub uptime_seconds: f64,
-    pub peers_known: usize,
-    pub peers_answering: usize,
-    pub bytes_fetched: u64,
-    pub bytes_served: u64,
-    pub datagrams_in: u64,
-    pub datagrams_out: u64,
-    /// Datagrams that could not be read at all.
-    pub datagrams_dropped: u64,
-    pub contents_held: u64,
-    pub contents_seeded: u64,
-    pub operations_waiting: usize,
-    pub fetching: Vec<FetchStatus>,
+fn fetch_status(transfer: &Transfer, report: Option<&Report>) -> FetchStatus {
+    let info = transfer.info();
+    let fetch = report.and_then(|report| report.fetches.get(&info.id));
+    FetchStatus {
+        id: info.id.to_string(),
+        length: info.length,
+        present: info.present,
+        in_flight: fetch.map_or(0, |fetch| fetch.in_flight),
+        sources: fetch.map_or(0, |fetch| fetch.sources),
+    }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FetchStatus {
-    pub id: String,
-    pub length: u64,
-    pub present: u64,
-    pub in_flight: u64,
-    pub sources: usize,
+fn bind(address: SocketAddr) -> Result<(Socket, bool), StartError> {
+    let taken = match Socket::bind(address) {
+        Ok(socket) => return Ok((socket, false)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => error,
+        Err(source) => return Err(StartError::Bind { address, source }),
+    };
+    match Socket::bind(SocketAddr::new(address.ip(), 0)) {
+        Ok(socket) => Ok((socket, true)),
+        Err(_) => Err(StartError::Bind {
+            address,
+            source: taken,
+        }),
+    }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PeerStatus {
-    pub address: SocketAddr,
-    /// Whether it answered lately.
-    pub answering: bool,
-    pub round_trip_ms: Option<f64>,
-    pub bytes_received: u64,
-    pub bytes_sent: u64,
-    pub last_heard_seconds: Option<f64>,
+fn make_swarm(config: &Config, store: &Store) -> Result<Swarm, StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StartError::Threads(io::Error::other(error)))?;
+    let mut swarm = Swarm::new(crate::swarm::Config::default(), seed, Time::ZERO);
+    for peer in &config.peers {
+        swarm.add_peer(Time::ZERO, *peer);
+    }
+    if config.bootstrap {
+        for peer in network::resolve(&BOOTSTRAP) {
+            swarm.add_peer(Time::ZERO, peer);
+        }
+    }
+    for peer in store.remembered_peers() {
+        swarm.remember_peer(Time::ZERO, peer);
+    }
+    Ok(swarm)
 }

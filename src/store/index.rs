@@ -357,30 +357,36 @@ impl Index {
         })
     }
 
-    pub(super) fn add_seeded(&self, path: &Path, record: &Record) -> Result<()> {
-        let path = path.as_os_str().as_bytes();
+    pub(super) fn add_seeded(&self, files: &[(&Path, Record)]) -> Result<()> {
         self.write(|txn| {
             let mut seeded = txn.open_table(SEEDED)?;
             let mut paths = txn.open_table(SEEDED_PATHS)?;
             let mut ids = txn.open_table(SEEDED_IDS)?;
-            let old = seeded
-                .get(path)?
-                .and_then(|old| Record::decode(old.value()));
-            let number = match old {
-                Some((old, number)) => {
-                    for prefix in old.prefixes() {
-                        ids.remove((prefix, number))?;
+            let mut next = paths
+                .last()?
+                .map_or(0, |(number, _)| number.value().saturating_add(1));
+            for (path, record) in files {
+                let path = path.as_os_str().as_bytes();
+                let old = seeded
+                    .get(path)?
+                    .and_then(|old| Record::decode(old.value()));
+                let number = match old {
+                    Some((old, number)) => {
+                        for prefix in old.prefixes() {
+                            ids.remove((prefix, number))?;
+                        }
+                        number
                     }
-                    number
+                    None => {
+                        next = next.saturating_add(1);
+                        next - 1
+                    }
+                };
+                paths.insert(number, path)?;
+                seeded.insert(path, &record.encode(number)[..])?;
+                for prefix in record.prefixes() {
+                    ids.insert((prefix, number), ())?;
                 }
-                None => paths
-                    .last()?
-                    .map_or(0, |(number, _)| number.value().saturating_add(1)),
-            };
-            paths.insert(number, path)?;
-            seeded.insert(path, &record.encode(number)[..])?;
-            for prefix in record.prefixes() {
-                ids.insert((prefix, number), ())?;
             }
             Ok(())
         })

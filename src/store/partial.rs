@@ -302,7 +302,7 @@ impl Partial {
         *state = State::Complete;
         self.0.open.store(false, Ordering::Release);
         drop(state);
-        if let Err(error) = store.changed(Some(id)) {
+        if let Err(error) = store.changed(1, Some(id)) {
             warn!(%error, "the index could not be made durable");
         }
         store

@@ -103,7 +103,7 @@ impl Store {
                 remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))?;
                 self.0.prefixes.insert(id);
                 self.0.index.add_complete(&[(*id, length)])?;
-                self.changed(Some(*id))
+                self.changed(1, Some(*id))
             }
             None if layout.partial_data(id).exists() => Ok(()),
             None => partial::remove_files(layout, id),

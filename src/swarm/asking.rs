@@ -98,6 +98,9 @@ impl Swarm {
         let fetch = self.fetches.get(&id)?;
         let mut best: Option<(f64, SocketAddr)> = None;
         for (address, source) in &fetch.sources {
+            if fetch.only.is_some_and(|only| only != *address) {
+                continue;
+            }
             let Some(peer) = self.peers.get(address) else {
                 continue;
             };

@@ -66,6 +66,10 @@ pub(super) struct Fetch {
     flights: BTreeMap<u64, Flight>,
     pub sources: BTreeMap<SocketAddr, Source>,
     refused: BTreeSet<SocketAddr>,
+    /// The only source that may be asked.
+    pub only: Option<SocketAddr>,
+    /// Whether the application looks for it, beside what it wants of it.
+    pub sought: bool,
     pub search: Search,
     /// When bytes that were missing last arrived, or the first were wanted.
     pub progress_at: Time,
@@ -82,6 +86,8 @@ impl Fetch {
             flights: BTreeMap::new(),
             sources: BTreeMap::new(),
             refused: BTreeSet::new(),
+            only: None,
+            sought: false,
             search: Search::new(now),
             progress_at: now,
         }

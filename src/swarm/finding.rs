@@ -51,7 +51,7 @@ impl Swarm {
         let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
-        let resting = fetch.length.is_some() && !fetch.is_wanted();
+        let resting = !fetch.is_wanted() && (fetch.length.is_some() || !fetch.sought);
         let sources = fetch.sources.len();
         if resting || sources >= ENOUGH_SOURCES {
             fetch.search.wave_sent(now, ENOUGH_SOURCES);

@@ -305,6 +305,7 @@ impl Swarm {
     pub fn find(&mut self, now: Time, id: ContentId) {
         let known = self.fetches.contains_key(&id);
         let fetch = self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
+        fetch.sought = true;
         if let Some(length) = fetch.length {
             self.events.push_back(Event::Found { id, length });
         } else if known {
@@ -364,6 +365,16 @@ impl Swarm {
                 fetch.search.hurry(now);
             }
         }
+    }
+
+    /// Fetches `id` from `peer` alone, if it is a source; `None`: from all sources again. This is how
+    /// the shell finds out which of several suppliers lies.
+    pub fn only_from(&mut self, now: Time, id: ContentId, peer: Option<SocketAddr>) {
+        self.find_quietly(now, id);
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.only = peer;
+        }
+        self.mark_ready(id);
     }
 
     /// Limits the content bytes in flight from all peers together.

@@ -47,9 +47,9 @@ pub fn decode(datagram: &[u8]) -> Result<Decoded<'_>, DecodeError> {
 }
 
 /// A way of taking a message off the array (see [`fast::message`]).
-type Fast<'a> = fn(&mut Cursor<'a>) -> Option<Option<Message<'a>>>;
+pub(super) type Fast<'a> = fn(&mut Cursor<'a>) -> Option<Option<Message<'a>>>;
 
-fn walk<'a>(datagram: &'a [u8], fast: Fast<'a>) -> Result<Decoded<'a>, DecodeError> {
+pub(super) fn walk<'a>(datagram: &'a [u8], fast: Fast<'a>) -> Result<Decoded<'a>, DecodeError> {
     let mut cursor = Cursor::new(datagram);
     if !cursor.take(b'[') {
         return Err(DecodeError::NotAnArray);

@@ -1,8 +1,8 @@
 //! The shapes that nearly every datagram consists of, read without a general JSON parser.
 //!
-//! A known shape is recognised exactly or not at all: on anything unexpected (an escape, an
-//! unknown or repeated field, an odd number) nothing is taken and `typed` decides, so that both
-//! paths always agree.
+//! A known shape is recognised exactly or not at all: on anything unexpected (white space, an
+//! escape, an unknown or repeated field, an odd number) nothing is taken and `typed` decides, so
+//! that both paths always agree.
 
 use std::borrow::Cow;
 
@@ -54,9 +54,16 @@ impl<'a> Cursor<'a> {
         taken
     }
 
+    /// Takes exactly these bytes if they come next.
+    fn literal(&mut self, bytes: &[u8]) -> bool {
+        let after = self.rest.strip_prefix(bytes);
+        self.rest = after.unwrap_or(self.rest);
+        after.is_some()
+    }
+
     /// Takes a string of printable ASCII without escapes, and gives what is between the quotes.
     fn text(&mut self) -> Option<&'a str> {
-        if !self.take(b'"') {
+        if !self.literal(b"\"") {
             return None;
         }
         let end = memchr2(b'"', b'\\', self.rest)?;
@@ -73,7 +80,6 @@ impl<'a> Cursor<'a> {
 
     /// Takes a whole number of at most 2^63 - 1.
     fn number(&mut self) -> Option<u64> {
-        self.skip_space();
         let bytes = self.rest;
         let mut value = 0u64;
         let mut digits = 0usize;
@@ -107,51 +113,45 @@ fn is_printable(bytes: &[u8]) -> bool {
 /// `None`: nothing was taken, ask `typed`. `Some(None)`: taken, and it is to be skipped.
 pub(super) fn message<'a>(cursor: &mut Cursor<'a>) -> Option<Option<Message<'a>>> {
     let mut ahead = *cursor;
-    if !ahead.take(b'{') {
+    ahead.skip_space();
+    let message = if ahead.literal(b"{\"Content\":{") {
+        content(&mut ahead)?
+    } else if ahead.literal(b"{\"AlwaysReturned\":") {
+        Some(Message::AlwaysReturned(cookie(&mut ahead)?))
+    } else if ahead.literal(b"{\"ReturnedMessage\":") {
+        Some(Message::ReturnedMessage(cookie(&mut ahead)?))
+    } else {
         return None;
-    }
-    let kind = ahead.text()?;
-    if !ahead.take(b':') {
-        return None;
-    }
-    let message = match kind {
-        "Content" => content(&mut ahead)?,
-        "ReturnedMessage" => Some(Message::ReturnedMessage(cookie(&mut ahead)?)),
-        "AlwaysReturned" => Some(Message::AlwaysReturned(cookie(&mut ahead)?)),
-        _ => return None,
     };
-    if !ahead.take(b'}') {
+    if !ahead.literal(b"}") {
         return None;
     }
     *cursor = ahead;
     Some(message)
 }
 
-/// `{"id":..,"offset":..,"base64":..,"eof":..}` in any order, `eof` optional.
+/// `"id":..,"offset":..,"base64":..,"eof":..}` in any order, `eof` optional.
 fn content<'a>(ahead: &mut Cursor<'a>) -> Option<Option<Message<'a>>> {
     let (mut id, mut offset, mut eof, mut base64) = (None, None, None, None);
-    if !ahead.take(b'{') {
-        return None;
-    }
     loop {
-        let field = ahead.text()?;
-        if !ahead.take(b':') {
+        let repeated = if ahead.literal(b"\"id\":") {
+            id.replace(ahead.text()?).is_some()
+        } else if ahead.literal(b"\"offset\":") {
+            offset.replace(ahead.number()?).is_some()
+        } else if ahead.literal(b"\"base64\":") {
+            base64.replace(ahead.text()?).is_some()
+        } else if ahead.literal(b"\"eof\":") {
+            eof.replace(ahead.number()?).is_some()
+        } else {
             return None;
-        }
-        let repeated = match field {
-            "id" => id.replace(ahead.text()?).is_some(),
-            "offset" => offset.replace(ahead.number()?).is_some(),
-            "eof" => eof.replace(ahead.number()?).is_some(),
-            "base64" => base64.replace(ahead.text()?).is_some(),
-            _ => return None,
         };
         if repeated {
             return None;
         }
-        if ahead.take(b'}') {
+        if ahead.literal(b"}") {
             break;
         }
-        if !ahead.take(b',') {
+        if !ahead.literal(b",") {
             return None;
         }
     }
@@ -166,13 +166,12 @@ fn content<'a>(ahead: &mut Cursor<'a>) -> Option<Option<Message<'a>>> {
 
 /// `{"cookie":".."}`.
 fn cookie<'a>(ahead: &mut Cursor<'a>) -> Option<Cookie<'a>> {
-    ahead.skip_space();
     let start = ahead.rest;
-    if !ahead.take(b'{') || ahead.text()? != "cookie" || !ahead.take(b':') {
+    if !ahead.literal(b"{\"cookie\":") {
         return None;
     }
     ahead.text()?;
-    if !ahead.take(b'}') {
+    if !ahead.literal(b"}") {
         return None;
     }
     let length = start.len().checked_sub(ahead.rest.len())?;

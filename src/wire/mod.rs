@@ -16,6 +16,10 @@ mod decode;
 mod encode;
 mod fast;
 mod message;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 pub use base64::{Base64Error, decode_base64, decoded_length};

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::HashMap;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,7 +34,7 @@ pub struct Content {
     pub proven: AtomicBool,
     pub lookup: Mutex<Answer>,
     pub read: Mutex<Answer>,
-    /// Until it is looked up again, it cannot be opened.
+    /// Until it is looked up, nothing is known of it.
     pub forgotten: AtomicBool,
     /// What a lookup says beyond the true length.
     pub exaggeration: AtomicUsize,
@@ -43,6 +45,7 @@ struct State {
     contents: Mutex<HashMap<ContentId, Arc<Content>>>,
     lookups: AtomicUsize,
     waiting: AtomicUsize,
+    largest: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
 }
 
@@ -65,6 +68,14 @@ impl Fake {
         content
     }
 
+    /// Content of which nothing is known until it is looked up, and that answers so.
+    pub fn add_remote(&self, id: ContentId, data: Vec<u8>, lookup: Answer) -> Arc<Content> {
+        let content = self.add(id, data, false);
+        content.forgotten.store(true, Ordering::SeqCst);
+        *content.lookup.lock().unwrap() = lookup;
+        content
+    }
+
     /// How often a lookup came here.
     pub fn lookups(&self) -> usize {
         self.0.lookups.load(Ordering::SeqCst)
@@ -73,6 +84,11 @@ impl Fake {
     /// How many operations wait.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
+    }
+
+    /// The largest read that came here, in bytes.
+    pub fn largest_read(&self) -> usize {
+        self.0.largest.load(Ordering::SeqCst)
     }
 
     /// With which failures operations have been cancelled.
@@ -173,7 +189,9 @@ impl Source for Fake {
         };
         let answer = *content.lookup.lock().unwrap();
         self.answer(answer, move |result| {
-            content.forgotten.store(false, Ordering::SeqCst);
+            if result.is_ok() {
+                content.forgotten.store(false, Ordering::SeqCst);
+            }
             done(result.map(|()| Self::info_of(id, &content)));
         })
     }
@@ -190,13 +208,16 @@ impl Source for Fake {
     }
 
     fn info(&self, id: ContentId) -> Option<ContentInfo> {
-        self.get(&id).map(|content| Self::info_of(id, &content))
+        self.get(&id)
+            .filter(|content| !content.forgotten.load(Ordering::SeqCst))
+            .map(|content| Self::info_of(id, &content))
     }
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {
         let contents = self.0.contents.lock().unwrap();
         contents
             .iter()
+            .filter(|(_, content)| !content.forgotten.load(Ordering::SeqCst))
             .take(limit)
             .map(|(id, content)| Self::info_of(*id, content))
             .collect()
@@ -228,6 +249,8 @@ impl Reading for FakeReader {
 
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         let content = Arc::clone(&self.content);
+        let largest = &self.fake.0.largest;
+        largest.fetch_max(length as usize, Ordering::SeqCst);
         let answer = *content.read.lock().unwrap();
         self.fake.answer(answer, move |result| match result {
             Ok(()) => {
@@ -261,6 +284,7 @@ pub struct Mount {
     pub folder: PathBuf,
     pub fake: Fake,
     parent: Option<tempfile::TempDir>,
+    _rescue: Rescue,
 }
 
 impl Mount {
@@ -285,10 +309,15 @@ impl Mount {
                 eprintln!("skipped: {error}");
                 return None;
             }
+            Err(error @ MountError::OthersNotAllowed) => {
+                eprintln!("skipped: {error}");
+                return None;
+            }
             Err(error) => panic!("{error}"),
         };
         Some(Self {
             folder: mounted.path().to_owned(),
+            _rescue: Rescue::of(&mounted),
             mounted: Some(mounted),
             fake,
             parent: Some(parent),
@@ -315,6 +344,26 @@ impl Drop for Mount {
                 let _ = parent.keep();
             }
         }
+    }
+}
+
+/// Aborts a mount that a test has got stuck on: this process could not even be killed then, as it
+/// waits for itself.
+struct Rescue(std::sync::mpsc::Sender<()>);
+
+impl Rescue {
+    fn of(mounted: &Mounted) -> Self {
+        let path = CString::new(mounted.path().as_os_str().as_bytes()).unwrap();
+        let (alive, watched) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let waited = watched.recv_timeout(Duration::from_secs(60));
+            if waited == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("aborting {}: a test is stuck", path.to_string_lossy());
+                // SAFETY: a NUL-terminated path that outlives the call.
+                unsafe { libc::umount2(path.as_ptr(), libc::MNT_FORCE | libc::MNT_DETACH) };
+            }
+        });
+        Self(alive)
     }
 }
 

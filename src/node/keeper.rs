@@ -1,0 +1,133 @@
+//! The keeper thread: makes durable what may be lost, at a moment when nobody waits for it.
+//!
+//! Partial content is synced every few seconds, more seldom where the disk is slow; proven content
+//! is renamed into its place; content that is complete is hashed once more, with the other hashes,
+//! when there is nothing better to do, so that it can be served by its BLAKE3 id as well.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::shared::{Keep, Shared, disk_failure};
+use super::transfer::Transfer;
+use crate::content::{ContentHasher, ContentId, Kind};
+
+/// How often partial content is synced, and by what multiple of the time it took at least.
+const SYNC_EVERY: Duration = Duration::from_secs(2);
+const SYNC_SHARE: u32 = 4;
+/// Content whose other hashes are to be learnt; more is learnt when it is asked for again.
+const MAX_TO_LEARN: usize = 4096;
+/// Bytes that are hashed before the queue is looked at again.
+const LEARN_STEP: u64 = 16 << 20;
+
+/// Runs until it is told to stop.
+pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
+    let mut sync_at = Instant::now() + SYNC_EVERY;
+    let mut to_learn: VecDeque<ContentId> = VecDeque::new();
+    let mut learning: Option<Learning> = None;
+    loop {
+        let busy = learning.is_some() || !to_learn.is_empty();
+        let wait = if busy && shared.waiting() == 0 {
+            Duration::ZERO
+        } else {
+            sync_at.saturating_duration_since(Instant::now())
+        };
+        match queue.recv_timeout(wait.min(SYNC_EVERY)) {
+            Ok(Keep::Proven(transfer)) => {
+                keep(shared, &transfer);
+                if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
+                    to_learn.push_back(transfer.id);
+                }
+            }
+            Ok(Keep::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                if shared.waiting() == 0 {
+                    learning = match learning.take() {
+                        Some(learning) => learning.go_on(shared),
+                        None => to_learn
+                            .pop_front()
+                            .and_then(|id| Learning::begin(shared, id)),
+                    };
+                }
+            }
+        }
+        if Instant::now() >= sync_at {
+            let took = sync_partials(shared);
+            sync_at = Instant::now() + SYNC_EVERY.max(took * SYNC_SHARE);
+        }
+    }
+}
+
+fn keep(shared: &Shared, transfer: &Arc<Transfer>) {
+    match transfer.partial.complete() {
+        Ok(_) => shared.is_kept(transfer),
+        Err(error) => {
+            // It stays readable as it is, and is completed after the next start.
+            warn!(id = %transfer.id, %error, "could not keep complete content");
+            for whole in transfer.take_wholes() {
+                if let Some(done) = whole.ticket.take() {
+                    done(Err(disk_failure(&error)));
+                }
+            }
+        }
+    }
+}
+
+/// Makes durable what has arrived; returns how long it took.
+pub(super) fn sync_partials(shared: &Shared) -> Duration {
+    let started = Instant::now();
+    for transfer in shared.transfers() {
+        if transfer.take_dirty()
+            && let Err(error) = transfer.partial.sync()
+        {
+            warn!(id = %transfer.id, %error, "could not make partial content durable");
+        }
+    }
+    started.elapsed()
+}
+
+/// Content that is being hashed for its other ids.
+struct Learning {
+    content: crate::store::Content,
+    hasher: ContentHasher,
+    at: u64,
+    id: ContentId,
+}
+
+impl Learning {
+    fn begin(shared: &Shared, id: ContentId) -> Option<Self> {
+        let content = shared.store.open_content(&id).ok()??;
+        Some(Self {
+            content,
+            hasher: ContentHasher::new(),
+            at: 0,
+            id,
+        })
+    }
+
+    /// Hashes a step; `None` when it is done or cannot be.
+    fn go_on(mut self, shared: &Shared) -> Option<Self> {
+        let mut buffer = vec![0; 256 << 10];
+        let until = self
+            .at
+            .saturating_add(LEARN_STEP)
+            .min(self.content.length());
+        while self.at < until {
+            let length = (until - self.at).min(buffer.len() as u64) as usize;
+            let chunk = buffer.get_mut(..length)?;
+            let read = self.content.read_at(self.at, chunk).ok()?;
+            self.hasher.update(chunk.get(..read)?);
+            self.at += read as u64;
+        }
+        if self.at < self.content.length() {
+            return Some(self);
+        }
+        let digests = self.hasher.finish();
+        debug!(id = %self.id, "learnt the other hashes");
+        shared.store.learned_digests(&digests);
+        None
+    }
+}

@@ -1,0 +1,384 @@
+//! The network thread: moves datagrams between the socket and the swarm, and does what the swarm
+//! says. It never waits for a disk, a hash or a reader.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use tracing::debug;
+
+use super::lan::Beacons;
+use super::shared::{Arrival, Command, Read, Report, Shared};
+use super::socket::{BATCH, ReceiveBatch, SendBatch, Socket, Waker};
+use crate::content::{ByteRange, ContentId};
+use crate::store::Content;
+use crate::swarm::{Answer, Ask, Event, MAX_ANSWER, Swarm, Time};
+
+/// Content that is kept open for serving.
+const OPEN: usize = 128;
+/// Asks that may wait for the disk; further ones are dropped, as the network would.
+pub(super) const MAX_DISK_ASKS: usize = 1024;
+/// Content bytes that may wait to be written; the swarm asks for less as they grow.
+const MAX_UNWRITTEN: u64 = 48 << 20;
+/// Batches taken from the socket before something else has its turn.
+const BATCHES_A_TURN: usize = 4;
+
+/// Commands to the network thread.
+pub(super) struct Mailbox {
+    commands: Mutex<VecDeque<Command>>,
+    waker: Waker,
+}
+
+impl Mailbox {
+    pub fn new(waker: Waker) -> Self {
+        Self {
+            commands: Mutex::default(),
+            waker,
+        }
+    }
+
+    pub fn post(&self, command: Command) {
+        let mut commands = self.commands.lock().unwrap_or_else(|e| e.into_inner());
+        let first = commands.is_empty();
+        commands.push_back(command);
+        drop(commands);
+        if first {
+            self.waker.wake();
+        }
+    }
+
+    fn take(&self) -> VecDeque<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+}
+
+/// The network thread's own.
+pub(super) struct Network {
+    shared: Arc<Shared>,
+    socket: Socket,
+    swarm: Swarm,
+    started: Instant,
+    outgoing: SendBatch,
+    /// Open content, by id.
+    open: LruCache<ContentId, Content>,
+    to_disk: Sender<Option<Ask>>,
+    disk_asks: Arc<AtomicUsize>,
+    beacons: Option<Beacons>,
+    /// Content bytes that the socket's buffer can take.
+    receive_budget: u64,
+    scratch: Vec<u8>,
+}
+
+impl Network {
+    pub fn new(
+        shared: Arc<Shared>,
+        socket: Socket,
+        swarm: Swarm,
+        started: Instant,
+        to_disk: Sender<Option<Ask>>,
+        disk_asks: Arc<AtomicUsize>,
+    ) -> Self {
+        let beacons = shared.config.lan.then(|| Beacons::new(started));
+        // The kernel counts its bookkeeping too, base64 adds a third, and a burst of other
+        // traffic needs room as well: about a quarter of the buffer is content.
+        let receive_budget = (socket.receive_buffer() as u64 / 4).max(128 << 10);
+        Self {
+            shared,
+            socket,
+            swarm,
+            started,
+            outgoing: SendBatch::new(),
+            open: LruCache::new(NonZeroUsize::new(OPEN).unwrap_or(NonZeroUsize::MIN)),
+            to_disk,
+            disk_asks,
+            beacons,
+            receive_budget,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_start(self.started.elapsed())
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let mut incoming = ReceiveBatch::new();
+        loop {
+            if !self.handle_commands() {
+                return;
+            }
+            let mut idle = true;
+            for _ in 0..BATCHES_A_TURN {
+                match self.socket.receive(&mut incoming) {
+                    Ok(received) => {
+                        idle = false;
+                        let now = self.now();
+                        for (from, datagram) in incoming.datagrams() {
+                            self.swarm.handle_datagram(now, from, datagram);
+                        }
+                        self.handle_events();
+                        self.transmit();
+                        if received < BATCH {
+                            break;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        debug!(%error, "receiving failed");
+                        break;
+                    }
+                }
+            }
+            let now = self.now();
+            if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
+                self.swarm.handle_timeout(now);
+            }
+            self.adjust_budget();
+            self.handle_events();
+            self.send_beacons();
+            self.transmit();
+            if idle {
+                self.wait();
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        let now = self.now();
+        let mut timeout = self
+            .swarm
+            .poll_timeout()
+            .map_or(Duration::from_secs(1), |due| due.since(now));
+        if let Some(beacons) = &self.beacons {
+            timeout = timeout.min(beacons.due_in(Instant::now()));
+        }
+        // While arrivals wait to be written the swarm may be held back with nothing in flight.
+        if self.shared.unwritten.load(Ordering::Relaxed) > MAX_UNWRITTEN / 2 {
+            timeout = timeout.min(Duration::from_millis(1));
+        }
+        self.socket.wait(Some(timeout), !self.outgoing.is_empty());
+    }
+
+    fn adjust_budget(&mut self) {
+        let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
+        let room = MAX_UNWRITTEN.saturating_sub(unwritten);
+        self.swarm.set_receive_budget(self.receive_budget.min(room));
+    }
+
+    /// Does what other threads want; `false`: stop.
+    fn handle_commands(&mut self) -> bool {
+        for command in self.shared.mailbox.take() {
+            let now = self.now();
+            match command {
+                Command::Find(id) => self.swarm.find(now, id),
+                Command::Want(id, wants) => {
+                    for (range, class) in wants {
+                        self.swarm.want(now, id, range, class);
+                    }
+                }
+                Command::WantOnly(id, wants) => {
+                    self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
+                    for (range, class) in wants {
+                        self.swarm.want(now, id, range, class);
+                    }
+                }
+                Command::Forget(id) => self.swarm.forget(id),
+                Command::Distrust(id, peers) => {
+                    for peer in peers {
+                        self.swarm.distrust(now, id, peer);
+                    }
+                }
+                Command::Only(id, peer) => self.swarm.only_from(now, id, peer),
+                Command::Read(read) => self.answer_read(&read),
+                Command::Report(to) => {
+                    let _ = to.send(self.report());
+                }
+                Command::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn report(&self) -> Report {
+        let now = self.now();
+        Report {
+            stats: self.swarm.stats(),
+            peers: self.swarm.peer_reports(now),
+            fetches: self
+                .swarm
+                .fetch_reports()
+                .into_iter()
+                .map(|report| (report.id, report))
+                .collect::<HashMap<_, _>>(),
+            good_peers: self.swarm.good_peers(now, 200),
+            overflowed: self.socket.overflowed(),
+        }
+    }
+
+    fn handle_events(&mut self) {
+        while let Some(event) = self.swarm.poll_event() {
+            match event {
+                Event::Found { id, length } => {
+                    let _ = self.shared.arrivals.send(Arrival::Found(id, length));
+                }
+                Event::Data {
+                    id,
+                    offset,
+                    data,
+                    from,
+                } => {
+                    self.shared
+                        .unwritten
+                        .fetch_add(data.len() as u64, Ordering::Relaxed);
+                    let _ = self.shared.arrivals.send(Arrival::Data {
+                        id,
+                        offset,
+                        data,
+                        from,
+                    });
+                }
+                Event::Asked(ask) => self.handle_ask(ask),
+            }
+        }
+    }
+
+    /// Answers at once what is not here at all or lies in the page cache; the rest goes to the
+    /// server thread.
+    fn handle_ask(&mut self, ask: Ask) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let answered = self.answer_from_memory(&ask, &mut scratch);
+        self.scratch = scratch;
+        if answered {
+            return;
+        }
+        if self.disk_asks.load(Ordering::Relaxed) < MAX_DISK_ASKS {
+            self.disk_asks.fetch_add(1, Ordering::Relaxed);
+            let _ = self.to_disk.send(Some(ask));
+        }
+    }
+
+    fn answer_from_memory(&mut self, ask: &Ask, scratch: &mut Vec<u8>) -> bool {
+        if ask.list {
+            return false;
+        }
+        scratch.resize(ask.questions.len() * MAX_ANSWER as usize, 0);
+        let mut answers = Vec::with_capacity(ask.questions.len());
+        for (question, room) in ask
+            .questions
+            .iter()
+            .zip(scratch.chunks_exact_mut(MAX_ANSWER as usize))
+        {
+            if !self.shared.store.may_hold(&question.id) {
+                answers.push(Answer::Absent);
+                continue;
+            }
+            let Some(content) = self.open.get(&question.id) else {
+                return false;
+            };
+            let eof = content.length();
+            let range = question.range(eof);
+            let Some(room) = room.get_mut(..range.len() as usize) else {
+                return false;
+            };
+            match content.read_at_nowait(range.start, room) {
+                Ok(Some(read)) if read == room.len() && content.still_valid() => {
+                    answers.push(Answer::Content { eof, data: room });
+                }
+                Ok(None) => return false,
+                // Changed, or unreadable: the server thread opens it anew, or finds it gone.
+                Ok(Some(_)) | Err(_) => {
+                    self.open.pop(&question.id);
+                    return false;
+                }
+            }
+        }
+        self.send_answer(ask, &answers);
+        true
+    }
+
+    fn answer_read(&mut self, read: &Read) {
+        for (id, content) in &read.opened {
+            self.open.put(*id, content.clone());
+        }
+        let answers: Vec<Answer<'_>> = read
+            .answers
+            .iter()
+            .map(|answer| match answer {
+                Some((eof, data)) => Answer::Content { eof: *eof, data },
+                None => Answer::Absent,
+            })
+            .collect();
+        self.send_answer(&read.ask, &answers);
+    }
+
+    fn send_answer(&mut self, ask: &Ask, answers: &[Answer<'_>]) {
+        let now = self.now();
+        let mut datagram = self.outgoing.buffer();
+        match self.swarm.answer(now, ask, answers, &mut datagram) {
+            Some(to) => {
+                self.outgoing.push(to, datagram);
+                if self.outgoing.is_full() {
+                    self.flush();
+                }
+            }
+            None => self.outgoing.give_back(datagram),
+        }
+    }
+
+    fn send_beacons(&mut self) {
+        let Some(beacons) = &mut self.beacons else {
+            return;
+        };
+        for to in beacons.take_due(Instant::now()) {
+            let mut datagram = self.outgoing.buffer();
+            self.swarm.write_beacon(&mut datagram);
+            self.outgoing.push(to, datagram);
+        }
+    }
+
+    /// Sends what the swarm has to say, as much as the socket takes.
+    fn transmit(&mut self) {
+        loop {
+            while !self.outgoing.is_full() {
+                let mut datagram = self.outgoing.buffer();
+                let now = self.now();
+                match self.swarm.poll_transmit(now, &mut datagram) {
+                    Some(to) => self.outgoing.push(to, datagram),
+                    None => {
+                        self.outgoing.give_back(datagram);
+                        break;
+                    }
+                }
+            }
+            let more = self.outgoing.is_full();
+            if !self.flush() || !more {
+                return;
+            }
+        }
+    }
+
+    /// Sends what is in the batch; `false` when the socket takes no more for now.
+    fn flush(&mut self) -> bool {
+        while !self.outgoing.is_empty() {
+            if let Err(error) = self.socket.send(&mut self.outgoing) {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    debug!(%error, "sending failed");
+                }
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The addresses of `peers` as the swarm knows them.
+pub(super) fn resolve(peers: &[&str]) -> Vec<SocketAddr> {
+    peers.iter().filter_map(|peer| peer.parse().ok()).collect()
+}

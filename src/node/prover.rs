@@ -1,0 +1,95 @@
+//! The prover thread: hashes the complete prefix of what arrives, beside the transfer, so that the
+//! proof of the whole is made a moment after its last byte.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use tracing::{debug, warn};
+
+use super::shared::{Keep, Shared};
+use super::transfer::Transfer;
+use crate::content::{ContentId, Kind, tree};
+
+/// Bytes hashed at a time: they stay in the second-level cache between the copy and the hash.
+const CHUNK: usize = 256 << 10;
+/// Bytes of one transfer before another has its turn.
+const TURN: u64 = 64 << 20;
+
+/// Runs until it is told to stop (`None`).
+pub(super) fn run(
+    shared: &Shared,
+    queue: &Receiver<Option<Arc<Transfer>>>,
+    again: &Sender<Option<Arc<Transfer>>>,
+) {
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(Some(transfer)) = queue.recv() {
+        if shared.is_stopping() {
+            return;
+        }
+        if hash_a_turn(shared, &transfer, &mut buffer) {
+            let _ = again.send(Some(transfer));
+        }
+    }
+}
+
+/// Hashes up to a turn's worth; `true` when there is more.
+fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> bool {
+    let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
+    let mut hashed = 0;
+    let mut done = 0;
+    while let Some(range) = transfer.next_to_hash(buffer.len() as u64) {
+        if shared.is_stopping() {
+            return false;
+        }
+        let Some(chunk) = buffer.get_mut(..range.len() as usize) else {
+            return false;
+        };
+        if let Some(proof) = slot.as_mut() {
+            match transfer.partial.read_at(range.start, chunk) {
+                Ok(read) if read == chunk.len() => proof.update(chunk),
+                result => {
+                    warn!(id = %transfer.id, ?result, "could not read back what arrived");
+                    transfer.fail_all(super::Failure::Disk(libc::EIO));
+                    return false;
+                }
+            }
+        }
+        transfer.hashed(range.end);
+        transfer.note_progress();
+        done = range.end;
+        hashed += range.len();
+        if hashed >= TURN && done < transfer.length {
+            return true;
+        }
+    }
+    if done < transfer.length {
+        return false;
+    }
+    let right = match slot.take() {
+        Some(proof) => proof.holds(),
+        None => tree_holds(transfer),
+    };
+    drop(slot);
+    if right {
+        debug!(id = %transfer.id, length = transfer.length, "proven");
+        let released = transfer.proved();
+        shared.release(transfer, released);
+        let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
+    } else {
+        shared.is_wrong(transfer, false);
+    }
+    false
+}
+
+/// A tree file proves itself: its levels lead to the root in its id.
+fn tree_holds(transfer: &Transfer) -> bool {
+    let ContentId { kind, hash } = transfer.id;
+    kind == Kind::TreeV2
+        && tree::verify_tree(hash, transfer.length, |offset, buffer| {
+            match transfer.partial.read_at(offset, buffer)? {
+                read if read == buffer.len() => Ok(()),
+                _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        })
+        .unwrap_or(false)
+}

@@ -1,0 +1,214 @@
+//! One open handle on one piece of content.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::pending::{Pending, Ticket};
+use super::readahead::ReadAhead;
+use super::scratch;
+use super::shared::{Shared, io_failure};
+use super::transfer::{Admission, Given, Phase, Transfer};
+use super::types::{Complete, DoneRead, Failure};
+use crate::content::ByteRange;
+use crate::store::Content;
+use crate::swarm::Class;
+
+/// One open handle: read-ahead and the last byte rule are kept per reader.
+pub struct Reader {
+    node: Arc<Shared>,
+    source: Source,
+}
+
+enum Source {
+    /// Of length zero.
+    Empty,
+    /// Complete and verified when it was opened.
+    Complete(Content),
+    /// On its way when it was opened; it may have completed since.
+    Arriving {
+        transfer: Arc<Transfer>,
+        number: u64,
+        given: Arc<Mutex<Given>>,
+        ahead: Mutex<ReadAhead>,
+    },
+}
+
+impl Reader {
+    pub(super) fn empty(node: Arc<Shared>) -> Self {
+        Self {
+            node,
+            source: Source::Empty,
+        }
+    }
+
+    pub(super) fn complete(node: Arc<Shared>, content: Content) -> Self {
+        Self {
+            node,
+            source: Source::Complete(content),
+        }
+    }
+
+    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>) -> Self {
+        let number = transfer.attach_reader();
+        let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
+        let reader = Self {
+            source: Source::Arriving {
+                number,
+                given: Arc::default(),
+                ahead,
+                transfer,
+            },
+            node,
+        };
+        if reader.node.config.complete == Complete::Always {
+            reader.complete_in_bulk();
+        }
+        reader
+    }
+
+    /// Bytes of the content.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match &self.source {
+            Source::Empty => 0,
+            Source::Complete(content) => content.length(),
+            Source::Arriving { transfer, .. } => transfer.length,
+        }
+    }
+
+    /// Complete and verified at the time of the call.
+    #[must_use]
+    pub fn proven(&self) -> bool {
+        match &self.source {
+            Source::Empty | Source::Complete(_) => true,
+            Source::Arriving { transfer, .. } => {
+                matches!(transfer.phase(), Phase::Proven | Phase::Kept)
+            }
+        }
+    }
+
+    fn complete_in_bulk(&self) {
+        if let Source::Arriving { transfer, .. } = &self.source {
+            self.node
+                .want(transfer, transfer.complete_in_bulk(), Class::Bulk);
+        }
+    }
+
+    /// Reads `length` bytes from `offset`, cut at the end of the content (past it: no bytes).
+    /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
+    /// this thread, before the call returns (then `None` is returned).
+    pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        let whole = ByteRange::new(0, self.length());
+        let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
+        if range.is_empty() {
+            done(Ok(&[]));
+            return None;
+        }
+        match &self.source {
+            Source::Empty => {
+                done(Ok(&[]));
+                None
+            }
+            Source::Complete(content) => {
+                read_complete(content, range, done);
+                None
+            }
+            Source::Arriving {
+                transfer,
+                number,
+                given,
+                ahead,
+            } => {
+                let pending = self.read_arriving(transfer, given, range, done);
+                if transfer.phase() == Phase::Arriving {
+                    self.read_ahead(transfer, *number, ahead, range);
+                }
+                pending
+            }
+        }
+    }
+
+    fn read_arriving(
+        &self,
+        transfer: &Arc<Transfer>,
+        given: &Arc<Mutex<Given>>,
+        range: ByteRange,
+        done: DoneRead,
+    ) -> Option<Pending> {
+        if self.node.is_stopping() {
+            done(Err(Failure::Stopped));
+            return None;
+        }
+        let deadline = Instant::now() + self.node.config.read_timeout;
+        let mut done = Some(done);
+        let mut ticket = None;
+        let admission = transfer.admit(range, given, deadline, || {
+            let made = Ticket::new(done.take().unwrap_or_else(|| Box::new(|_| {})));
+            ticket = Some(Arc::clone(&made));
+            made
+        });
+        match (admission, done, ticket) {
+            (Admission::Ready, Some(done), _) => {
+                self.node.read_partial(transfer, range, done);
+                None
+            }
+            (Admission::Fails(failure), Some(done), _) => {
+                done(Err(failure));
+                None
+            }
+            (Admission::Waits(missing), _, Some(ticket)) => {
+                self.node.want(transfer, missing, Class::Urgent);
+                let me = Arc::downgrade(&self.node);
+                Some(Pending::new(ticket, transfer.id, me))
+            }
+            // `admit` makes a ticket exactly when the read waits.
+            _ => None,
+        }
+    }
+
+    fn read_ahead(
+        &self,
+        transfer: &Arc<Transfer>,
+        number: u64,
+        ahead: &Mutex<ReadAhead>,
+        range: ByteRange,
+    ) {
+        let (fresh, windows, committed) = {
+            let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
+            let fresh = ahead.on_read(range, transfer.length);
+            (fresh, ahead.windows(), ahead.is_committed(transfer.length))
+        };
+        if let Some(fresh) = fresh {
+            let missing = transfer.expect(number, windows, fresh);
+            self.node.want(transfer, missing, Class::ReadAhead);
+        }
+        if committed && self.node.config.complete == Complete::Auto {
+            self.complete_in_bulk();
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Source::Arriving {
+            transfer, number, ..
+        } = &self.source
+        {
+            transfer.detach_reader(*number);
+            if transfer.phase() == Phase::Arriving {
+                self.node.want_anew(transfer);
+            }
+        }
+    }
+}
+
+fn read_complete(content: &Content, range: ByteRange, done: DoneRead) {
+    scratch::with(range.len(), |buffer| {
+        match content.read_at(range.start, buffer) {
+            // A seeded file may have changed since it was opened.
+            Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
+            Ok(_) => done(Err(Failure::WrongContent)),
+            Err(error) => done(Err(io_failure(&error))),
+        }
+    });
+}

@@ -1,0 +1,66 @@
+//! The server thread: reads for peers what the page cache does not hold, so that the network
+//! thread never waits for the disk.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+
+use tracing::debug;
+
+use super::shared::{Command, Read, Shared};
+use crate::content::ContentId;
+use crate::store::Content;
+use crate::swarm::{Ask, Question};
+
+/// Runs until it is told to stop (`None`).
+pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &AtomicUsize) {
+    while let Ok(Some(mut ask)) = asks.recv() {
+        waiting.fetch_sub(1, Ordering::Relaxed);
+        if shared.is_stopping() {
+            return;
+        }
+        if ask.list {
+            ask.listing = shared.store.contents(ask.listed());
+        }
+        let mut opened = Vec::new();
+        let answers = ask
+            .questions
+            .iter()
+            .map(|question| read(shared, question, &mut opened))
+            .collect();
+        shared.mailbox.post(Command::Read(Read {
+            ask,
+            answers,
+            opened,
+        }));
+    }
+}
+
+fn read(
+    shared: &Shared,
+    question: &Question,
+    opened: &mut Vec<(ContentId, Content)>,
+) -> Option<(u64, Vec<u8>)> {
+    if !shared.store.may_hold(&question.id) {
+        return None;
+    }
+    let content = match shared.store.open_content(&question.id) {
+        Ok(content) => content?,
+        Err(error) => {
+            debug!(id = %question.id, %error, "could not open what a peer asks for");
+            return None;
+        }
+    };
+    let eof = content.length();
+    let range = question.range(eof);
+    let mut data = vec![0; usize::try_from(range.len()).ok()?];
+    match content.read_at(range.start, &mut data) {
+        Ok(read) if read == data.len() && content.still_valid() => {
+            opened.push((question.id, content));
+            Some((eof, data))
+        }
+        result => {
+            debug!(id = %question.id, ?result, "could not read what a peer asks for");
+            None
+        }
+    }
+}

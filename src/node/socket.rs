@@ -1,0 +1,532 @@
+//! The one UDP socket: bound for both families, with large buffers, moved in batches.
+//!
+//! `recvmmsg` and `sendmmsg` move up to [`BATCH`] datagrams a system call; at small replies the
+//! calls cost more than anything else. The socket never blocks: waiting is [`Socket::wait`], which
+//! another thread ends with a [`Waker`].
+
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Type};
+
+/// Datagrams moved in one system call.
+pub(super) const BATCH: usize = 64;
+/// Bytes of each receive buffer: more than any UDP datagram.
+const BUFFER: usize = 65_536;
+/// What is asked for as socket buffers; the kernel gives what it allows.
+const RECEIVE_BUFFER: usize = 32 << 20;
+const SEND_BUFFER: usize = 8 << 20;
+
+/// The socket, used by the network thread alone.
+pub(super) struct Socket {
+    socket: socket2::Socket,
+    is_v6: bool,
+    wake: Arc<OwnedFd>,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    overflowed: u32,
+}
+
+/// Ends a [`Socket::wait`] from another thread.
+#[derive(Clone)]
+pub(super) struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    pub fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the descriptor is an eventfd that this value keeps open; the buffer holds the
+        // eight bytes that are written. It can only fail when it is already as awake as can be.
+        unsafe {
+            libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len());
+        }
+    }
+}
+
+impl Socket {
+    /// Binds to `address`; where `[::]` is asked for on a machine without IPv6, to `0.0.0.0`.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        match Self::bind_exactly(address) {
+            Err(error)
+                if address.ip() == Ipv6Addr::UNSPECIFIED
+                    && matches!(
+                        error.raw_os_error(),
+                        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+                    ) =>
+            {
+                Self::bind_exactly(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+            }
+            result => result,
+        }
+    }
+
+    fn bind_exactly(address: SocketAddr) -> io::Result<Self> {
+        let domain = Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_broadcast(true)?;
+        set_buffer(&socket, libc::SO_RCVBUFFORCE, RECEIVE_BUFFER);
+        set_buffer(&socket, libc::SO_SNDBUFFORCE, SEND_BUFFER);
+        // Without the right to force them, up to the system's maximum.
+        if socket.recv_buffer_size()? < RECEIVE_BUFFER {
+            let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        }
+        if socket.send_buffer_size()? < SEND_BUFFER {
+            let _ = socket.set_send_buffer_size(SEND_BUFFER);
+        }
+        set_buffer(&socket, libc::SO_RXQ_OVFL, 1);
+        socket.bind(&address.into())?;
+        // SAFETY: eventfd takes no pointers; the descriptor that it returns is owned by nobody yet.
+        let wake = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(Self {
+            socket,
+            is_v6: address.is_ipv6(),
+            wake: Arc::new(wake),
+            overflowed: 0,
+        })
+    }
+
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.wake))
+    }
+
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the socket has no internet address"))
+    }
+
+    /// Bytes of the receive buffer, as the kernel counts them: with its own bookkeeping, about
+    /// twice what datagrams of one packet hold.
+    pub fn receive_buffer(&self) -> usize {
+        self.socket.recv_buffer_size().unwrap_or(212_992)
+    }
+
+    /// Datagrams that the kernel dropped because they were not taken in time.
+    pub fn overflowed(&self) -> u32 {
+        self.overflowed
+    }
+
+    /// Takes what has arrived, up to a batch, into `batch`.
+    pub fn receive(&mut self, batch: &mut ReceiveBatch) -> io::Result<usize> {
+        batch.prepare();
+        // SAFETY: every header points to buffers that `batch` owns and that outlive the call; the
+        // count is their number; no timeout is given.
+        let received = unsafe {
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                batch.headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
+        };
+        if received < 0 {
+            batch.received = 0;
+            return Err(io::Error::last_os_error());
+        }
+        batch.received = received as usize;
+        if let Some(overflowed) = batch.overflowed() {
+            self.overflowed = overflowed;
+        }
+        Ok(batch.received)
+    }
+
+    /// Sends what is in `batch`, from its front; returns how many datagrams are done with. One that
+    /// the network refuses (no route, too long) is done with as well.
+    pub fn send(&self, batch: &mut SendBatch) -> io::Result<usize> {
+        let count = batch.prepare(self.is_v6);
+        if count == 0 {
+            return Ok(0);
+        }
+        // SAFETY: the headers point into buffers and addresses that `batch` owns and that outlive
+        // the call; `count` of them have been filled in.
+        let sent = unsafe {
+            libc::sendmmsg(
+                self.socket.as_raw_fd(),
+                batch.headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT,
+            )
+        };
+        if sent < 0 {
+            let error = io::Error::last_os_error();
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR)
+            ) {
+                return Err(error);
+            }
+            batch.advance(1);
+            return Ok(1);
+        }
+        batch.advance(sent as usize);
+        Ok(sent as usize)
+    }
+
+    /// Waits until something arrives, a [`Waker`] calls, the socket takes datagrams again (if
+    /// `writable`), or `timeout` has passed.
+    pub fn wait(&self, timeout: Option<Duration>, writable: bool) {
+        let mut events = libc::POLLIN;
+        if writable {
+            events |= libc::POLLOUT;
+        }
+        let mut fds = [
+            libc::pollfd {
+                fd: self.socket.as_raw_fd(),
+                events,
+                revents: 0,
+            },
+            libc::pollfd {
+                fd: self.wake.as_raw_fd(),
+                events: libc::POLLIN,
+                revents: 0,
+            },
+        ];
+        let limit = timeout.map(|timeout| libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+        });
+        let limit = limit
+            .as_ref()
+            .map_or(std::ptr::null(), |limit| limit as *const libc::timespec);
+        // SAFETY: `fds` and `limit` live across the call; no signal mask is given.
+        unsafe {
+            libc::ppoll(
+                fds.as_mut_ptr(),
+                fds.len() as libc::nfds_t,
+                limit,
+                std::ptr::null(),
+            );
+        }
+        if fds[1].revents & libc::POLLIN != 0 {
+            let mut count = [0u8; 8];
+            // SAFETY: reads eight bytes from the eventfd into a buffer of eight bytes.
+            unsafe {
+                libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), 8);
+            }
+        }
+    }
+}
+
+fn set_buffer(socket: &socket2::Socket, option: libc::c_int, value: usize) {
+    let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the option takes one int, whose address and size are given. A refusal leaves the
+    // default in place, which is what is wanted.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            mem::size_of_val(&value) as libc::socklen_t,
+        );
+    }
+}
+
+/// Room for a `SO_RXQ_OVFL` control message.
+const CONTROL: usize = 64;
+
+/// Buffers for datagrams that arrive. Boxed, because the headers point into them.
+pub(super) struct ReceiveBatch {
+    data: Box<[u8]>,
+    names: Box<[libc::sockaddr_storage]>,
+    controls: Box<[[u64; CONTROL / 8]]>,
+    vectors: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+    received: usize,
+}
+
+impl ReceiveBatch {
+    pub fn new() -> Self {
+        // SAFETY: all of these are plain C structures for which zeroes are a valid value.
+        let (names, vectors, headers) = unsafe {
+            (
+                vec![mem::zeroed::<libc::sockaddr_storage>(); BATCH],
+                vec![mem::zeroed::<libc::iovec>(); BATCH],
+                vec![mem::zeroed::<libc::mmsghdr>(); BATCH],
+            )
+        };
+        Self {
+            data: vec![0; BATCH * BUFFER].into_boxed_slice(),
+            names: names.into_boxed_slice(),
+            controls: vec![[0; CONTROL / 8]; BATCH].into_boxed_slice(),
+            vectors: vectors.into_boxed_slice(),
+            headers: headers.into_boxed_slice(),
+            received: 0,
+        }
+    }
+
+    fn prepare(&mut self) {
+        for (index, header) in self.headers.iter_mut().enumerate() {
+            self.vectors[index] = libc::iovec {
+                iov_base: self.data[index * BUFFER..].as_mut_ptr().cast(),
+                iov_len: BUFFER,
+            };
+            header.msg_len = 0;
+            header.msg_hdr.msg_name = (&raw mut self.names[index]).cast();
+            header.msg_hdr.msg_namelen =
+                mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = &raw mut self.vectors[index];
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = (&raw mut self.controls[index]).cast();
+            header.msg_hdr.msg_controllen = CONTROL as _;
+            header.msg_hdr.msg_flags = 0;
+        }
+    }
+
+    /// The datagrams that arrived, with their senders.
+    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> + '_ {
+        (0..self.received).filter_map(|index| {
+            let length = self.headers[index].msg_len as usize;
+            let data = self
+                .data
+                .get(index * BUFFER..(index * BUFFER).checked_add(length)?)?;
+            Some((address_of(&self.names[index])?, data))
+        })
+    }
+
+    /// The kernel's count of dropped datagrams, if the newest datagram told it.
+    fn overflowed(&self) -> Option<u32> {
+        let header = &self.headers.get(self.received.checked_sub(1)?)?.msg_hdr;
+        // SAFETY: the kernel has filled in the control buffer and its length; the macros walk it
+        // within that length, and a message of this type holds a u32.
+        unsafe {
+            let control = libc::CMSG_FIRSTHDR(header);
+            if control.is_null()
+                || (*control).cmsg_level != libc::SOL_SOCKET
+                || (*control).cmsg_type != libc::SO_RXQ_OVFL
+            {
+                return None;
+            }
+            Some(libc::CMSG_DATA(control).cast::<u32>().read_unaligned())
+        }
+    }
+}
+
+// SAFETY: the pointers in the headers point into boxes that move along with the value, and are set
+// anew before each use.
+unsafe impl Send for ReceiveBatch {}
+
+/// Datagrams that are to leave, in order. Buffers are used again.
+pub(super) struct SendBatch {
+    queue: std::collections::VecDeque<(SocketAddr, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
+    names: Box<[libc::sockaddr_storage]>,
+    vectors: Box<[libc::iovec]>,
+    headers: Box<[libc::mmsghdr]>,
+}
+
+// SAFETY: as for `ReceiveBatch`.
+unsafe impl Send for SendBatch {}
+
+impl SendBatch {
+    pub fn new() -> Self {
+        // SAFETY: as in `ReceiveBatch::new`.
+        let (names, vectors, headers) = unsafe {
+            (
+                vec![mem::zeroed::<libc::sockaddr_storage>(); BATCH],
+                vec![mem::zeroed::<libc::iovec>(); BATCH],
+                vec![mem::zeroed::<libc::mmsghdr>(); BATCH],
+            )
+        };
+        Self {
+            queue: std::collections::VecDeque::with_capacity(BATCH),
+            spare: Vec::new(),
+            names: names.into_boxed_slice(),
+            vectors: vectors.into_boxed_slice(),
+            headers: headers.into_boxed_slice(),
+        }
+    }
+
+    /// An empty buffer.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back that was not needed after all.
+    pub fn give_back(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < BATCH {
+            self.spare.push(buffer);
+        }
+    }
+
+    pub fn push(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        self.queue.push_back((to, datagram));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= BATCH
+    }
+
+    fn prepare(&mut self, is_v6: bool) -> usize {
+        let count = self.queue.len().min(BATCH);
+        for (index, (to, datagram)) in self.queue.iter_mut().take(count).enumerate() {
+            let length = write_address(&mut self.names[index], *to, is_v6);
+            self.vectors[index] = libc::iovec {
+                iov_base: datagram.as_mut_ptr().cast(),
+                iov_len: datagram.len(),
+            };
+            let header = &mut self.headers[index];
+            header.msg_len = 0;
+            header.msg_hdr.msg_name = (&raw mut self.names[index]).cast();
+            header.msg_hdr.msg_namelen = length;
+            header.msg_hdr.msg_iov = &raw mut self.vectors[index];
+            header.msg_hdr.msg_iovlen = 1;
+        }
+        count
+    }
+
+    fn advance(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some((_, mut datagram)) = self.queue.pop_front() {
+                datagram.clear();
+                self.give_back(datagram);
+            }
+        }
+    }
+}
+
+fn address_of(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the storage holds a sockaddr_in, which is smaller.
+            let v4 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
+            Some(SocketAddr::V4(SocketAddrV4::new(
+                Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr)),
+                u16::from_be(v4.sin_port),
+            )))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that the storage holds a sockaddr_in6, which is smaller.
+            let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            let port = u16::from_be(v6.sin6_port);
+            // The interface matters for link-local addresses only.
+            let scope = if ip.is_unicast_link_local() {
+                v6.sin6_scope_id
+            } else {
+                0
+            };
+            Some(SocketAddr::V6(SocketAddrV6::new(ip, port, 0, scope)))
+        }
+        _ => None,
+    }
+}
+
+/// Writes `address` for a socket of the family; a v6 socket takes v4 addresses in mapped form.
+fn write_address(
+    storage: &mut libc::sockaddr_storage,
+    address: SocketAddr,
+    is_v6: bool,
+) -> libc::socklen_t {
+    let address = match address {
+        SocketAddr::V4(v4) if is_v6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
+        other => other,
+    };
+    let plain = socket2::SockAddr::from(address);
+    // SAFETY: `plain` holds an address of `len` bytes, which fits any sockaddr_storage.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            plain.as_ptr().cast::<u8>(),
+            (&raw mut *storage).cast::<u8>(),
+            plain.len() as usize,
+        );
+    }
+    plain.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(a: &str, b: &str) -> (Socket, Socket) {
+        (
+            Socket::bind(a.parse().unwrap()).unwrap(),
+            Socket::bind(b.parse().unwrap()).unwrap(),
+        )
+    }
+
+    fn exchange(a: &Socket, b: &mut Socket, to: SocketAddr) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut out = SendBatch::new();
+        for n in 0..100u8 {
+            out.push(to, vec![n; usize::from(n) * 100]);
+        }
+        while !out.is_empty() {
+            a.send(&mut out).unwrap();
+        }
+        let mut received = Vec::new();
+        let mut batch = ReceiveBatch::new();
+        for _ in 0..1000 {
+            if received.len() == 100 {
+                break;
+            }
+            b.wait(Some(Duration::from_millis(100)), false);
+            if b.receive(&mut batch).is_ok() {
+                received.extend(batch.datagrams().map(|(from, data)| (from, data.to_vec())));
+            }
+        }
+        received
+    }
+
+    #[test]
+    fn batches_arrive_in_either_family() {
+        for (a, b) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::]:0", "127.0.0.1:0"),
+            ("[::1]:0", "[::]:0"),
+        ] {
+            let (a, mut b) = pair(a, b);
+            let mut to = b.local_addr().unwrap();
+            if to.ip() == Ipv6Addr::UNSPECIFIED {
+                to.set_ip(Ipv6Addr::LOCALHOST.into());
+            }
+            let received = exchange(&a, &mut b, to);
+            assert_eq!(received.len(), 100);
+            for (n, (from, data)) in received.iter().enumerate() {
+                assert_eq!(from.port(), a.local_addr().unwrap().port());
+                assert_eq!(data, &vec![n as u8; n * 100]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_does_not_hold_up_the_rest() {
+        let (a, mut b) = pair("127.0.0.1:0", "127.0.0.1:0");
+        let mut out = SendBatch::new();
+        out.push("127.0.0.1:9".parse().unwrap(), vec![0; 100_000]);
+        out.push(b.local_addr().unwrap(), b"here".to_vec());
+        for _ in 0..10 {
+            let _ = a.send(&mut out);
+        }
+        assert!(out.is_empty());
+        b.wait(Some(Duration::from_secs(5)), false);
+        let mut batch = ReceiveBatch::new();
+        assert_eq!(b.receive(&mut batch).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_waker_ends_a_wait() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let waker = socket.waker();
+        let thread = std::thread::spawn(move || waker.wake());
+        socket.wait(None, false);
+        thread.join().unwrap();
+    }
+}

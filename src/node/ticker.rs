@@ -1,0 +1,60 @@
+//! The ticker thread: everything that ends because time passes.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::shared::{Command, Shared};
+
+/// How exactly limits are kept.
+const TICK: Duration = Duration::from_millis(100);
+/// How long content that nobody reads stays in memory.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a source on trial may be silent.
+const TRIAL: Duration = Duration::from_secs(3);
+/// How often peers are written down.
+const REMEMBER_EVERY: Duration = Duration::from_secs(30);
+
+/// Runs until `stop` is dropped.
+pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
+    let mut remember_at = Instant::now() + Duration::from_secs(3);
+    loop {
+        match stop.recv_timeout(TICK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return,
+        }
+        let now = Instant::now();
+        shared.expire_lookups(now);
+        for transfer in shared.transfers() {
+            let (mut released, changed) = transfer.expire(now, shared.config.read_timeout);
+            for whole in std::mem::take(&mut released.wholes) {
+                if let Some(done) = whole.ticket.take() {
+                    done(Err(super::Failure::TimedOut));
+                }
+            }
+            shared.release(&transfer, released);
+            if changed {
+                shared.want_anew(&transfer);
+            }
+            if transfer.is_stalled(now, TRIAL) {
+                shared.next_on_trial(transfer.id);
+            }
+        }
+        shared.drop_idle(now, IDLE);
+        if now >= remember_at {
+            remember_at = now + REMEMBER_EVERY;
+            remember_peers(shared);
+        }
+    }
+}
+
+/// Writes down the peers that answer.
+pub(super) fn remember_peers(shared: &Shared) {
+    let (to, report) = std::sync::mpsc::channel();
+    shared.mailbox.post(Command::Report(to));
+    if let Ok(report) = report.recv_timeout(Duration::from_secs(1))
+        && !report.good_peers.is_empty()
+        && let Err(error) = shared.store.remember_peers(&report.good_peers)
+    {
+        tracing::debug!(%error, "could not remember peers");
+    }
+}

@@ -1,0 +1,493 @@
+//! One piece of content on its way: what is here, who waits for what, what is proven.
+//!
+//! **The last byte rule** is kept here, at our own door. Content by SHA-256 can only be verified as
+//! a whole, and a program must not have all bytes of wrong content without an error. So while the
+//! whole is unproven, a handle that has been given every other byte waits with the rest until the
+//! proof is made; if it fails, that read fails, and so does every later one of that handle. Content
+//! of one leaf is given out only when proven.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::pending::{ReadTicket, ValueTicket, Waiting};
+use super::types::ContentInfo;
+use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
+use crate::store::Partial;
+use crate::swarm::Class;
+
+/// How far the proof of the whole has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Not all is here, or not all is hashed.
+    Arriving,
+    /// The whole has the hash of its id; it is being made durable.
+    Proven,
+    /// It lies in the store as complete content.
+    Kept,
+    /// The whole has another hash, or another length: what was given of it may be wrong.
+    Wrong,
+}
+
+/// Bytes that one handle has been given of unproven content.
+#[derive(Debug, Default)]
+pub(super) struct Given(RangeSet);
+
+impl Given {
+    /// Whether giving `range` would complete the content in the reader's hands.
+    fn would_complete(&self, range: ByteRange, length: u64) -> bool {
+        let fresh: u64 = self.0.gaps(range).map(|gap| gap.len()).sum();
+        length <= LEAF || self.0.bytes() + fresh >= length
+    }
+}
+
+/// A read that waits.
+struct ReadWaiter {
+    range: ByteRange,
+    ticket: Arc<ReadTicket>,
+    given: Arc<Mutex<Given>>,
+    deadline: Instant,
+}
+
+/// Somebody who waits for all of it.
+pub(super) struct WholeWaiter {
+    pub ticket: Arc<ValueTicket<ContentInfo>>,
+    /// How often it may begin anew after wrong content.
+    pub attempts: u32,
+}
+
+/// What a reader wants beside what it waits for, by reader.
+type Ahead = BTreeMap<u64, Vec<ByteRange>>;
+
+struct State {
+    phase: Phase,
+    /// Bytes that can be read from the backing file; finer than the store's leaves.
+    present: RangeSet,
+    hashed: u64,
+    /// Whether the prover has it in its queue.
+    queued_for_proof: bool,
+    waiters: Vec<ReadWaiter>,
+    wholes: Vec<WholeWaiter>,
+    ahead: Ahead,
+    bulk: bool,
+    suppliers: BTreeMap<SocketAddr, u64>,
+    readers: usize,
+    next_reader: u64,
+    used_at: Instant,
+    progress_at: Instant,
+    /// Written since the last sync.
+    dirty: bool,
+}
+
+/// One piece of content on its way.
+pub(super) struct Transfer {
+    pub id: ContentId,
+    pub length: u64,
+    pub partial: Partial,
+    /// Used by the prover alone.
+    pub proof: Mutex<Option<Proof>>,
+    state: Mutex<State>,
+}
+
+/// What becomes of a read.
+pub(super) enum Admission {
+    /// The bytes are here and may be given.
+    Ready,
+    /// It waits; these parts of it are not here.
+    Waits(Vec<ByteRange>),
+    /// It cannot be had.
+    Fails(Failure),
+}
+
+/// Reads that may be answered now, and others that ended.
+#[derive(Default)]
+pub(super) struct Released {
+    pub ready: Vec<(ByteRange, Arc<ReadTicket>)>,
+    pub failed: Vec<(Failure, Arc<ReadTicket>)>,
+    pub wholes: Vec<WholeWaiter>,
+}
+
+impl Transfer {
+    pub fn new(partial: Partial) -> Self {
+        let id = partial.id();
+        let present = partial.present();
+        let now = Instant::now();
+        Self {
+            id,
+            length: partial.length(),
+            proof: Mutex::new(Proof::new(id)),
+            state: Mutex::new(State {
+                phase: Phase::Arriving,
+                present,
+                hashed: 0,
+                queued_for_proof: false,
+                waiters: Vec::new(),
+                wholes: Vec::new(),
+                ahead: Ahead::new(),
+                bulk: false,
+                suppliers: BTreeMap::new(),
+                readers: 0,
+                next_reader: 0,
+                used_at: now,
+                progress_at: now,
+                dirty: false,
+            }),
+            partial,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.state().phase
+    }
+
+    pub fn info(&self) -> ContentInfo {
+        let state = self.state();
+        ContentInfo {
+            id: self.id,
+            length: self.length,
+            proven: matches!(state.phase, Phase::Proven | Phase::Kept),
+            present: state.present.bytes(),
+        }
+    }
+
+    /// A new handle; its number.
+    pub fn attach_reader(&self) -> u64 {
+        let mut state = self.state();
+        state.readers += 1;
+        state.next_reader += 1;
+        state.used_at = Instant::now();
+        state.next_reader
+    }
+
+    /// A handle is closed: what it expected to read is wanted no more.
+    pub fn detach_reader(&self, reader: u64) {
+        let mut state = self.state();
+        state.readers = state.readers.saturating_sub(1);
+        state.ahead.remove(&reader);
+        state.used_at = Instant::now();
+    }
+
+    /// Whether a read of `range` by the handle with `given` may be answered now. If it waits,
+    /// `ticket` makes it a waiter.
+    pub fn admit(
+        &self,
+        range: ByteRange,
+        given: &Arc<Mutex<Given>>,
+        deadline: Instant,
+        ticket: impl FnOnce() -> Arc<ReadTicket>,
+    ) -> Admission {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Wrong => return Admission::Fails(Failure::WrongContent),
+            Phase::Proven | Phase::Kept => return Admission::Ready,
+            Phase::Arriving => {}
+        }
+        if state.present.contains(range) {
+            let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
+            if !given.would_complete(range, self.length) {
+                given.0.insert(range);
+                return Admission::Ready;
+            }
+        }
+        state.waiters.push(ReadWaiter {
+            range,
+            ticket: ticket(),
+            given: Arc::clone(given),
+            deadline,
+        });
+        // Content of one leaf waits for its proof, which needs all of it.
+        let wanted = if self.length <= LEAF {
+            ByteRange::new(0, self.length)
+        } else {
+            range
+        };
+        Admission::Waits(state.present.gaps(wanted).collect())
+    }
+
+    /// Sets what `reader` expects to read; returns the parts of `fresh` that are not here.
+    pub fn expect(&self, reader: u64, windows: Vec<ByteRange>, fresh: ByteRange) -> Vec<ByteRange> {
+        let mut state = self.state();
+        if state.phase != Phase::Arriving {
+            return Vec::new();
+        }
+        state.ahead.insert(reader, windows);
+        state.present.gaps(fresh).collect()
+    }
+
+    /// Wants all of it from now on; returns what is not here, or nothing if that was so already.
+    pub fn complete_in_bulk(&self) -> Vec<ByteRange> {
+        let mut state = self.state();
+        if state.bulk || state.phase != Phase::Arriving {
+            return Vec::new();
+        }
+        state.bulk = true;
+        state.present.gaps(ByteRange::new(0, self.length)).collect()
+    }
+
+    /// Adds somebody who waits for all of it; gives the waiter back where it has come to its end.
+    pub fn await_whole(&self, waiter: WholeWaiter) -> Result<(), (Phase, WholeWaiter)> {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Arriving | Phase::Proven => {
+                state.progress_at = Instant::now();
+                state.wholes.push(waiter);
+                Ok(())
+            }
+            phase => Err((phase, waiter)),
+        }
+    }
+
+    /// Notes that the bytes of `range` are in the backing file; returns the reads that may be
+    /// answered now and whether the prover has something to do that it was not told of.
+    pub fn arrived(&self, range: ByteRange, from: SocketAddr) -> (Released, bool) {
+        let mut state = self.state();
+        let mut released = Released::default();
+        if state.phase != Phase::Arriving {
+            return (released, false);
+        }
+        let fresh = state.present.insert(range);
+        *state.suppliers.entry(from).or_default() += fresh;
+        state.progress_at = Instant::now();
+        state.dirty = true;
+        if let Some(around) = state.present.around(range.start) {
+            let leaves = around.intersection(range.widened(LEAF, self.length));
+            self.partial.note_present(leaves);
+        }
+        self.release_present(&mut state, &mut released);
+        (released, Self::queue_for_proof(&mut state, self.length))
+    }
+
+    /// What was here from an earlier run may need proof though nothing arrives.
+    pub fn needs_proof(&self) -> bool {
+        let mut state = self.state();
+        state.phase == Phase::Arriving && Self::queue_for_proof(&mut state, self.length)
+    }
+
+    fn queue_for_proof(state: &mut State, length: u64) -> bool {
+        let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
+        let enough = prefix == length || prefix.saturating_sub(state.hashed) >= 1 << 20;
+        if state.queued_for_proof || !enough {
+            return false;
+        }
+        state.queued_for_proof = true;
+        true
+    }
+
+    fn release_present(&self, state: &mut State, released: &mut Released) {
+        let State {
+            waiters, present, ..
+        } = state;
+        let mut index = 0;
+        while let Some(waiter) = waiters.get(index) {
+            let ready = present.contains(waiter.range) && {
+                let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
+                let ready = !given.would_complete(waiter.range, self.length);
+                if ready {
+                    given.0.insert(waiter.range);
+                }
+                ready
+            };
+            if ready {
+                let waiter = waiters.swap_remove(index);
+                released.ready.push((waiter.range, waiter.ticket));
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// The next bytes to hash, if the prefix that is here goes on. Without any the prover is done
+    /// with this content until it is queued again.
+    pub fn next_to_hash(&self, most: u64) -> Option<ByteRange> {
+        let mut state = self.state();
+        let end = state.present.around(state.hashed).map_or(0, |r| r.end);
+        if state.phase != Phase::Arriving || end <= state.hashed {
+            state.queued_for_proof = false;
+            return None;
+        }
+        let range = ByteRange::new(state.hashed, end.min(state.hashed.saturating_add(most)));
+        Some(range)
+    }
+
+    /// Notes that everything before `end` is hashed.
+    pub fn hashed(&self, end: u64) {
+        self.state().hashed = end;
+    }
+
+    /// Everything is hashed and right: all reads may be answered.
+    pub fn proved(&self) -> Released {
+        let mut state = self.state();
+        let mut released = Released::default();
+        if state.phase != Phase::Arriving {
+            return released;
+        }
+        state.phase = Phase::Proven;
+        state.ahead.clear();
+        for waiter in state.waiters.drain(..) {
+            released.ready.push((waiter.range, waiter.ticket));
+        }
+        released
+    }
+
+    /// It lies in the store as complete content: returns those who waited for that.
+    pub fn kept(&self) -> Vec<WholeWaiter> {
+        let mut state = self.state();
+        state.phase = Phase::Kept;
+        std::mem::take(&mut state.wholes)
+    }
+
+    /// Those who wait for it to be kept, when that cannot be.
+    pub fn take_wholes(&self) -> Vec<WholeWaiter> {
+        std::mem::take(&mut self.state().wholes)
+    }
+
+    /// It is not what its id says: every read fails from now on. Returns who supplied it.
+    pub fn is_wrong(&self) -> (Released, BTreeMap<SocketAddr, u64>) {
+        let mut state = self.state();
+        state.phase = Phase::Wrong;
+        state.ahead.clear();
+        let failed = state
+            .waiters
+            .drain(..)
+            .map(|waiter| (Failure::WrongContent, waiter.ticket))
+            .collect();
+        let released = Released {
+            ready: Vec::new(),
+            failed,
+            wholes: std::mem::take(&mut state.wholes),
+        };
+        (released, std::mem::take(&mut state.suppliers))
+    }
+
+    /// Ends the reads whose limit has passed and drops those that have ended otherwise. `true` when
+    /// something is wanted no more.
+    pub fn expire(&self, now: Instant, read_timeout: Duration) -> (Released, bool) {
+        let mut state = self.state();
+        let mut released = Released::default();
+        let before = state.waiters.len();
+        let stalled = now.saturating_duration_since(state.progress_at) >= read_timeout;
+        let all_here = state.present.bytes() == self.length;
+        state.waiters.retain(|waiter| {
+            if waiter.ticket.is_done() {
+                return false;
+            }
+            // With all bytes here a read waits for the hash only, which goes on by itself.
+            if now < waiter.deadline || (all_here && !stalled) {
+                return true;
+            }
+            released
+                .failed
+                .push((Failure::TimedOut, Arc::clone(&waiter.ticket)));
+            false
+        });
+        let mut changed = state.waiters.len() != before;
+        let wholes = state.wholes.len();
+        state.wholes.retain(|whole| !whole.ticket.is_done());
+        if stalled && state.phase == Phase::Arriving && !all_here {
+            released.wholes = std::mem::take(&mut state.wholes);
+        }
+        if state.wholes.is_empty() && wholes > 0 {
+            state.bulk = false;
+            changed = true;
+        }
+        (released, changed)
+    }
+
+    /// Hashing is progress, too.
+    pub fn note_progress(&self) {
+        self.state().progress_at = Instant::now();
+    }
+
+    /// Everything that is wanted now: what reads wait for, what handles expect, the rest in bulk.
+    pub fn wants(&self) -> Vec<(ByteRange, Class)> {
+        let state = self.state();
+        if state.phase != Phase::Arriving {
+            return Vec::new();
+        }
+        let whole = ByteRange::new(0, self.length);
+        let mut wants = Vec::new();
+        let waited = state.waiters.iter().map(|waiter| {
+            if self.length <= LEAF {
+                whole
+            } else {
+                waiter.range
+            }
+        });
+        for range in waited {
+            wants.extend(state.present.gaps(range).map(|gap| (gap, Class::Urgent)));
+        }
+        for range in state.ahead.values().flatten() {
+            wants.extend(
+                state
+                    .present
+                    .gaps(*range)
+                    .map(|gap| (gap, Class::ReadAhead)),
+            );
+        }
+        if state.bulk {
+            wants.extend(state.present.gaps(whole).map(|gap| (gap, Class::Bulk)));
+        }
+        wants
+    }
+
+    /// Whether nobody needs it any more: no handle, nobody waiting, nothing to complete.
+    pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
+        let state = self.state();
+        state.readers == 0
+            && state.waiters.is_empty()
+            && state.wholes.is_empty()
+            && !state.queued_for_proof
+            && match state.phase {
+                Phase::Arriving => {
+                    !state.bulk || now.saturating_duration_since(state.progress_at) > after * 6
+                }
+                Phase::Proven => false,
+                Phase::Kept | Phase::Wrong => true,
+            }
+            && now.saturating_duration_since(state.used_at) > after
+    }
+
+    /// Whether it is wanted and nothing has come for `limit`.
+    pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+        let state = self.state();
+        let wanted = !state.waiters.is_empty() || !state.wholes.is_empty();
+        wanted
+            && state.phase == Phase::Arriving
+            && state.present.bytes() < self.length
+            && now.saturating_duration_since(state.progress_at) >= limit
+    }
+
+    /// Whether something was written since this was last asked.
+    pub fn take_dirty(&self) -> bool {
+        std::mem::take(&mut self.state().dirty)
+    }
+
+    /// Reads and whole-waiters that have not ended.
+    pub fn waiting(&self) -> usize {
+        let state = self.state();
+        state.waiters.len() + state.wholes.len()
+    }
+
+    /// Ends everything that waits.
+    pub fn fail_all(&self, failure: Failure) {
+        let (reads, wholes) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.waiters),
+                std::mem::take(&mut state.wholes),
+            )
+        };
+        for waiter in reads {
+            waiter.ticket.fail(failure);
+        }
+        for whole in wholes {
+            whole.ticket.fail(failure);
+        }
+    }
+}

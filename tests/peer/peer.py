@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""A small CJP2P peer, independent of the product: standard library only.
+
+    peer.py serve FOLDER [--bind ADDR] [faults]     serves the files of a folder
+    peer.py get ID --from ADDR -o FILE              fetches as deployed nodes do
+    peer.py hash FILE                               SHA-256 and BLAKE3 of a file
+    peer.py self-test [VECTORS]                     checks itself against the test vectors
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+import blake3
+import fetch
+import selftest
+import serve
+import wire
+
+
+def parser():
+    top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    server = commands.add_parser("serve")
+    server.add_argument("folder")
+    server.add_argument("--bind", type=wire.parse_address, default=("127.0.0.1", 0))
+    server.add_argument("--peer", type=wire.parse_address, action="append", default=[],
+                        help="probe this node every second, as deployed nodes do")
+    server.add_argument("--stats", help="keep counters in this file, as JSON")
+    server.add_argument("--seed", type=int, default=1, help="of the faults that are left to chance")
+    server.add_argument("--blake3-limit", type=int, default=1 << 20, help="longest file offered by BLAKE3")
+    server.add_argument("--corrupt", type=float, default=0, metavar="P", help="of the content answers")
+    server.add_argument("--drop", type=float, default=0, metavar="P", help="of the datagrams sent")
+    server.add_argument("--delay", type=float, default=0, metavar="MS", help="before every answer")
+    server.add_argument("--rate", type=float, default=0, metavar="BYTES", help="per second, all peers together")
+    server.add_argument("--lie-eof", type=int, metavar="N", help="claim this length for everything")
+    server.add_argument("--silent-after", type=int, metavar="N", help="die after N content answers")
+    server.add_argument("--only-cookie", action="store_true", help="never send content")
+    server.add_argument("--maybe", action="append", default=[], metavar="ADDR",
+                        help="name this address in every MaybeTheyHaveSome")
+    server.add_argument("--old-cookie", action="store_true", help="cookies in the oldest form: any JSON value")
+
+    getter = commands.add_parser("get")
+    getter.add_argument("id")
+    getter.add_argument("--from", dest="sources", type=wire.parse_address, action="append", required=True)
+    getter.add_argument("-o", "--output", required=True)
+    getter.add_argument("--timeout", type=float, default=30)
+
+    hasher = commands.add_parser("hash")
+    hasher.add_argument("file")
+
+    test = commands.add_parser("self-test")
+    here = os.path.dirname(os.path.abspath(__file__))
+    test.add_argument("vectors", nargs="?", default=os.path.join(here, "..", "vectors"))
+    return top
+
+
+def main():
+    options = parser().parse_args()
+    if options.command == "serve":
+        serve.Server(options).run()
+    elif options.command == "get":
+        try:
+            data, report = fetch.get(options.id, options.sources, options.timeout)
+        except fetch.Failed as failure:
+            print(failure, file=sys.stderr)
+            return 1
+        with open(options.output, "wb") as file:
+            file.write(data)
+        print(json.dumps(report))
+    elif options.command == "hash":
+        with open(options.file, "rb") as file:
+            data = file.read()
+        print(json.dumps({"sha256": hashlib.sha256(data).hexdigest(), "blake3": blake3.blake3(data).hex()}))
+    else:
+        return selftest.run(options.vectors)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+//! The swarm in a simulated network: virtual time, seeded chance, no sockets.
+//!
+//! [`net`] carries datagrams between hosts over [`link`]s; the hosts are real swarms ([`node`]),
+//! mimics of [`deployed`] nodes, [`liar`]s and [`flood`]ers. The other modules are scenarios, each
+//! of which prints its figures on a line (`cargo test --test sim -- --nocapture`).
+
+mod agenda;
+mod content;
+mod deployed;
+mod flood;
+mod liar;
+mod link;
+mod message;
+mod net;
+mod node;
+mod rng;
+mod traffic;
+mod world;
+
+mod crowd;
+mod faults;
+mod lies;
+mod neighbour;
+mod network;
+mod transfer;

@@ -1,0 +1,358 @@
+//! A host that runs the real `Swarm`, with as little around it as its driver needs: content made up
+//! on the spot, a disk that takes its time, and records of all that arrives.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cjp2pfs::content::{ByteRange, ContentId, RangeSet};
+use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Swarm, Time};
+
+use crate::content::Synthetic;
+use crate::net::{Host, Outgoing};
+use crate::rng::Rng;
+
+/// What a node is after, and how it went.
+#[derive(Debug)]
+pub struct Goal {
+    pub what: Synthetic,
+    pub started: Time,
+    /// Every length that the swarm reported, in order.
+    pub found: Vec<(Time, u64)>,
+    /// Right bytes of the content that arrived.
+    pub received: RangeSet,
+    /// Bytes that arrived, by who sent them.
+    pub supplied: BTreeMap<SocketAddr, u64>,
+    /// Those of them that were wrong.
+    pub wrong: BTreeMap<SocketAddr, u64>,
+    /// Bytes handed over that were held already.
+    pub again: u64,
+    pub finished: Option<Time>,
+}
+
+impl Goal {
+    fn new(what: Synthetic, started: Time) -> Self {
+        Self {
+            what,
+            started,
+            found: Vec::new(),
+            received: RangeSet::new(),
+            supplied: BTreeMap::new(),
+            wrong: BTreeMap::new(),
+            again: 0,
+            finished: None,
+        }
+    }
+
+    /// Seconds from the start to the last byte.
+    pub fn took(&self) -> Option<f64> {
+        Some(self.finished?.since(self.started).as_secs_f64())
+    }
+
+    pub fn wrong_bytes(&self) -> u64 {
+        self.wrong.values().sum()
+    }
+}
+
+/// A blocking read of a program: how long it waited.
+#[derive(Debug)]
+pub struct Read {
+    pub range: ByteRange,
+    pub asked: Time,
+    pub done: Option<Time>,
+}
+
+pub struct Node {
+    swarm: Swarm,
+    held: BTreeMap<ContentId, Synthetic>,
+    goals: BTreeMap<ContentId, Goal>,
+    pub reads: Vec<Read>,
+    waiting_reads: Vec<usize>,
+    disk_delay: Duration,
+    disk: VecDeque<(Time, Ask)>,
+    ready: VecDeque<Ask>,
+    /// Whether what was completed is served from then on.
+    reserves: bool,
+    /// Whether a peer that sent wrong bytes is not asked again, as a store that can verify asks.
+    distrusts: bool,
+    /// Content bytes handed to the swarm for others.
+    pub served: u64,
+    /// Questions that the swarm passed on.
+    pub questions: u64,
+}
+
+impl Node {
+    pub fn new(seed: u64, known: &[SocketAddr]) -> Self {
+        Self::with_config(Config::default(), seed, known)
+    }
+
+    pub fn with_config(config: Config, seed: u64, known: &[SocketAddr]) -> Self {
+        let mut swarm = Swarm::new(config, Rng::new(seed).seed(), Time::ZERO);
+        for peer in known {
+            swarm.add_peer(Time::ZERO, *peer);
+        }
+        Self {
+            swarm,
+            held: BTreeMap::new(),
+            goals: BTreeMap::new(),
+            reads: Vec::new(),
+            waiting_reads: Vec::new(),
+            disk_delay: Duration::ZERO,
+            disk: VecDeque::new(),
+            ready: VecDeque::new(),
+            reserves: false,
+            distrusts: false,
+            served: 0,
+            questions: 0,
+        }
+    }
+
+    pub fn holding(mut self, what: Synthetic) -> Self {
+        self.held.insert(what.id(), what);
+        self
+    }
+
+    pub fn with_disk_delay(mut self, delay: Duration) -> Self {
+        self.disk_delay = delay;
+        self
+    }
+
+    pub fn reserving(mut self) -> Self {
+        self.reserves = true;
+        self
+    }
+
+    pub fn distrusting(mut self) -> Self {
+        self.distrusts = true;
+        self
+    }
+
+    /// Fetches all of `what`, from the start of the run on.
+    pub fn fetching(mut self, what: Synthetic) -> Self {
+        self.fetch(Time::ZERO, what);
+        self
+    }
+
+    /// Is told of another peer.
+    pub fn know(&mut self, now: Time, peer: SocketAddr) {
+        self.swarm.add_peer(now, peer);
+    }
+
+    /// Looks for `what`, and wants all of it once its length is known.
+    pub fn fetch(&mut self, now: Time, what: Synthetic) {
+        self.goals.insert(what.id(), Goal::new(what, now));
+        self.swarm.find(now, what.id());
+    }
+
+    /// A program reads `range` of `what`, whose length is known, and waits.
+    pub fn read(&mut self, now: Time, what: Synthetic, range: ByteRange) {
+        let goal = self
+            .goals
+            .entry(what.id())
+            .or_insert_with(|| Goal::new(what, now));
+        let done = goal.received.contains(range).then_some(now);
+        if done.is_none() {
+            self.waiting_reads.push(self.reads.len());
+            let gaps: Vec<_> = goal.received.gaps(range).collect();
+            for gap in gaps {
+                self.swarm.want(now, what.id(), gap, Class::Urgent);
+            }
+        }
+        self.reads.push(Read {
+            range,
+            asked: now,
+            done,
+        });
+    }
+
+    pub fn goal(&self, what: Synthetic) -> Option<&Goal> {
+        self.goals.get(&what.id())
+    }
+
+    pub fn has_finished(&self, what: Synthetic) -> bool {
+        self.goal(what).is_some_and(|goal| goal.finished.is_some())
+    }
+
+    /// What the swarm says of its peers, one line each.
+    pub fn explain(&self, now: Time) -> String {
+        let mut lines = String::new();
+        for peer in self.swarm.peer_reports(now) {
+            let _ = writeln!(
+                lines,
+                "{:9.3} s {} {} rtt {:?} rate {:.3} MB/s loss {:.3} in flight {} of {} by {}",
+                now.since_start().as_secs_f64(),
+                peer.address,
+                peer.phase,
+                peer.round_trip.unwrap_or_default(),
+                peer.rate.unwrap_or_default() / 1e6,
+                peer.loss,
+                peer.in_flight,
+                peer.window,
+                peer.length,
+            );
+        }
+        lines
+    }
+
+    fn drain_events(&mut self, now: Time) {
+        while let Some(event) = self.swarm.poll_event() {
+            match event {
+                Event::Found { id, length } => self.found(now, id, length),
+                Event::Data {
+                    id,
+                    offset,
+                    data,
+                    from,
+                } => self.data(now, id, offset, &data, from),
+                Event::Asked(ask) => {
+                    self.questions += ask.questions.len() as u64;
+                    if self.disk_delay.is_zero() {
+                        self.ready.push_back(ask);
+                    } else {
+                        self.disk.push_back((now + self.disk_delay, ask));
+                    }
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, now: Time, id: ContentId, length: u64) {
+        let Some(goal) = self.goals.get_mut(&id) else {
+            return;
+        };
+        if let Some(&(_, before)) = goal.found.last()
+            && before > length
+        {
+            self.swarm.unwant(id, ByteRange::new(length, before));
+        }
+        goal.found.push((now, length));
+        if goal.finished.is_some() {
+            return;
+        }
+        let gaps: Vec<_> = goal.received.gaps(ByteRange::new(0, length)).collect();
+        for gap in gaps {
+            self.swarm.want(now, id, gap, Class::Bulk);
+        }
+    }
+
+    fn data(&mut self, now: Time, id: ContentId, offset: u64, data: &[u8], from: SocketAddr) {
+        let Some(goal) = self.goals.get_mut(&id) else {
+            return;
+        };
+        let range = ByteRange::at(offset, data.len() as u64);
+        *goal.supplied.entry(from).or_default() += range.len();
+        let wrong = goal.what.wrong_bytes(offset, data);
+        if wrong > 0 {
+            *goal.wrong.entry(from).or_default() += wrong;
+            if self.distrusts {
+                self.swarm.distrust(now, id, from);
+            }
+            let inside = range.intersection(ByteRange::new(0, goal.what.length));
+            if goal.finished.is_none() && !inside.is_empty() {
+                self.swarm.want(now, id, inside, Class::Bulk);
+            }
+            return;
+        }
+        goal.again += range.len() - goal.received.insert(range);
+        let (reads, received) = (&mut self.reads, &goal.received);
+        self.waiting_reads.retain(|&i| {
+            let there = received.contains(reads[i].range);
+            if there {
+                reads[i].done = Some(now);
+            }
+            !there
+        });
+        if goal.received.bytes() == goal.what.length && goal.finished.is_none() {
+            goal.finished = Some(now);
+            self.swarm.forget(id);
+            if self.reserves {
+                self.held.insert(id, goal.what);
+            }
+        }
+    }
+
+    /// Answers a question from the content that is held.
+    fn answer(&mut self, now: Time, mut ask: Ask) -> Option<Outgoing> {
+        if ask.list {
+            ask.listing = self
+                .held
+                .values()
+                .map(|what| (what.id(), what.length))
+                .collect();
+        }
+        let parts: Vec<Option<(u64, Vec<u8>)>> = ask
+            .questions
+            .iter()
+            .map(|question| {
+                assert!(
+                    question.length <= 65_507,
+                    "asked the disk for {}",
+                    question.length
+                );
+                let what = self.held.get(&question.id)?;
+                Some((what.length, what.read(question.offset, question.length)))
+            })
+            .collect();
+        let answers: Vec<Answer<'_>> = parts
+            .iter()
+            .map(|part| match part {
+                Some((eof, data)) => Answer::Content { eof: *eof, data },
+                None => Answer::Absent,
+            })
+            .collect();
+        self.served += parts
+            .iter()
+            .flatten()
+            .map(|(_, data)| data.len() as u64)
+            .sum::<u64>();
+        let mut datagram = Vec::new();
+        let to = self.swarm.answer(now, &ask, &answers, &mut datagram)?;
+        Some(Outgoing {
+            to,
+            spoofed: None,
+            datagram,
+        })
+    }
+}
+
+impl Host for Node {
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        self.swarm.handle_datagram(now, from, datagram);
+        self.drain_events(now);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        while let Some((at, _)) = self.disk.front()
+            && *at <= now
+        {
+            self.ready.extend(self.disk.pop_front().map(|(_, ask)| ask));
+        }
+        self.swarm.handle_timeout(now);
+        self.drain_events(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time) -> Option<Outgoing> {
+        while let Some(ask) = self.ready.pop_front() {
+            if let Some(outgoing) = self.answer(now, ask) {
+                return Some(outgoing);
+            }
+        }
+        let mut datagram = Vec::new();
+        let to = self.swarm.poll_transmit(now, &mut datagram)?;
+        Some(Outgoing {
+            to,
+            spoofed: None,
+            datagram,
+        })
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let disk = self.disk.front().map(|(at, _)| *at);
+        let ready = (!self.ready.is_empty()).then_some(Time::ZERO);
+        [self.swarm.poll_timeout(), disk, ready]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
