@@ -89,6 +89,12 @@ fn a_seeder_serves_tells_and_ends() {
     fs::write(dir.join("files/new\nline"), "odd").unwrap();
     fs::write(dir.join("files/empty"), "").unwrap();
 
+    let mistyped = run(dir, &["seed", "files", "fiels"]);
+    assert_eq!(mistyped.status.code(), Some(1));
+    let told = "cjp2pfs: cannot read fiels: No such file or directory\n";
+    assert_eq!(text(&mistyped.stderr), told);
+    assert!(!dir.join("store").exists());
+
     let (mut seeder, said) = seed(dir);
     assert!(
         said.starts_with("cjp2pfs: left out: 1 empty\nserving 2 files on 127.0.0.1:"),
