@@ -3,6 +3,7 @@
 use cjp2pfs::content::{ContentId, LEAF};
 use cjp2pfs::store::BlockCache;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 const LENGTH: u64 = 5 * 65536 + 777;
 const LEAVES: u64 = LENGTH.div_ceil(LEAF);
@@ -32,6 +33,13 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/store_cache.proptest-regressions",
+        ))),
+        ..ProptestConfig::default()
+    })]
+
     /// What it gives is what it was given last; and it never grows beyond its bound. With room for
     /// everything it has everything.
     #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cjp2pfs::content::{ByteRange, ContentId, LEAF, RangeSet};
 use cjp2pfs::store::{Partial, Store};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 const ID: ContentId = ContentId {
     kind: cjp2pfs::content::Kind::Sha256,
@@ -89,7 +90,13 @@ fn spoil(dir: &Path, written: &RangeSet, durable: &RangeSet) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "tests/store_partial.proptest-regressions",
+        ))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_counts_as_present_after_a_crash_is_right(ops in prop::collection::vec(op(), 1..40)) {

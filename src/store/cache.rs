@@ -71,10 +71,10 @@ impl Chunk {
             self.short = None;
         }
         self.leaves |= leaf_mask(first, last);
-        if !end.is_multiple_of(LEAF_BYTES) {
-            if let Some((other, _)) = self.short.replace((last - 1, end % LEAF_BYTES)) {
-                self.leaves &= !leaf_mask(other, other + 1);
-            }
+        if !end.is_multiple_of(LEAF_BYTES)
+            && let Some((other, _)) = self.short.replace((last - 1, end % LEAF_BYTES))
+        {
+            self.leaves &= !leaf_mask(other, other + 1);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! walk the whole database.
 
 use std::ffi::OsStr;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard};
@@ -222,48 +223,45 @@ impl Index {
         })
     }
 
-    /// Makes everything so far durable.
-    pub(super) fn flush(&self) -> Result<()> {
+    /// Makes everything so far durable, and `complete` content with it: that may have been entered
+    /// before, and lost when a failing disk had the database opened again.
+    pub(super) fn flush(&self, complete: &[(ContentId, u64)]) -> Result<()> {
         self.with(|database| {
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::Immediate)?;
             txn.set_quick_repair(true);
+            {
+                let mut table = txn.open_table(COMPLETE)?;
+                for (id, length) in complete {
+                    table.insert(key(id), length)?;
+                }
+            }
             txn.commit()?;
             Ok(())
         })
     }
 
-    /// Gives every prefix in the index to `take`, with how many there are at most.
-    pub(super) fn prefixes(
-        &self,
-        mut take: impl FnMut(u64, &mut dyn Iterator<Item = u64>),
-    ) -> Result<()> {
+    /// The prefix of every id in the index.
+    pub(super) fn prefixes(&self) -> Result<Vec<u64>> {
         self.read(|txn| {
             let seeded = txn.open_table(SEEDED_IDS)?;
             let complete = txn.open_table(COMPLETE)?;
             let pairs = txn.open_table(PAIRS)?;
             let count = seeded.len()? + complete.len()? + 2 * pairs.len()?;
-            let mut failure = None;
-            let mut all = seeded
-                .iter()?
-                .map(|entry| Ok([Some(entry?.0.value().0), None]))
-                .chain(complete.iter()?.map(|entry| {
-                    Ok(id(&entry?.0.value()).map_or([None, None], |id| [Some(prefix(&id)), None]))
-                }))
-                .chain(pairs.iter()?.map(|entry| {
-                    let (sha256, blake3) = entry?;
-                    Ok([
-                        Some(prefix(&ContentId::sha256(sha256.value()))),
-                        Some(prefix(&ContentId::blake3(blake3.value()))),
-                    ])
-                }))
-                .map_while(|entry: std::result::Result<_, redb::StorageError>| {
-                    entry.map_err(|e| failure = Some(e)).ok()
-                })
-                .flat_map(|pair| pair.into_iter().flatten());
-            take(count, &mut all);
-            drop(all);
-            failure.map_or(Ok(()), |e| Err(e.into()))
+            // A damaged count must not cost gigabytes.
+            let mut all = Vec::with_capacity(usize::try_from(count.min(1 << 23)).unwrap_or(0));
+            for entry in seeded.iter()? {
+                all.push(entry?.0.value().0);
+            }
+            for entry in complete.iter()? {
+                all.extend(id(&entry?.0.value()).map(|id| prefix(&id)));
+            }
+            for entry in pairs.iter()? {
+                let (sha256, blake3) = entry?;
+                all.push(prefix(&ContentId::sha256(sha256.value())));
+                all.push(prefix(&ContentId::blake3(blake3.value())));
+            }
+            Ok(all)
         })
     }
 
@@ -445,12 +443,16 @@ impl Index {
         })
     }
 
-    /// Every seeded file, in the order of the paths' bytes, at most `limit`.
-    pub(super) fn seeded(&self, limit: usize) -> Result<Vec<(PathBuf, Record)>> {
+    /// The seeded files after `after`, in the order of the paths' bytes, at most `limit`.
+    pub(super) fn seeded(&self, after: &Path, limit: usize) -> Result<Vec<(PathBuf, Record)>> {
+        let after = Bound::Excluded(after.as_os_str().as_bytes());
         self.read(|txn| {
             let seeded = txn.open_table(SEEDED)?;
             let mut found = Vec::new();
-            for entry in seeded.iter()?.take(limit) {
+            for entry in seeded
+                .range::<&[u8]>((after, Bound::Unbounded))?
+                .take(limit)
+            {
                 let (at, record) = entry?;
                 found.extend(
                     Record::decode(record.value()).map(|(record, _)| (path(at.value()), record)),

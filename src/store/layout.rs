@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::content::{ContentId, Hash, Kind};
 
@@ -80,9 +81,11 @@ impl Layout {
         self.partial(id, "map")
     }
 
-    /// Where complete content is written before it is renamed.
+    /// Where complete content is written before it is renamed; another path each time.
     pub(super) fn unfinished(&self, id: &ContentId) -> PathBuf {
-        self.partial(id, UNFINISHED.trim_start_matches('.'))
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        self.partial(id, &format!("{number}{UNFINISHED}"))
     }
 
     fn partial(&self, id: &ContentId, suffix: &str) -> PathBuf {

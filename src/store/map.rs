@@ -184,8 +184,11 @@ fn add_bits(bits: &[u8], span: ByteRange, present: &mut RangeSet) {
 pub(super) struct MapFile {
     file: File,
     subject: Subject,
-    /// The newest good generation of each page that has one.
+    /// The newest durable generation of each page that has one.
     generations: BTreeMap<u64, u64>,
+    /// Generations written since the last sync. If that fails they are written again to the same
+    /// slot, never over the durable one.
+    written: Vec<(u64, u64)>,
 }
 
 impl MapFile {
@@ -197,6 +200,7 @@ impl MapFile {
             file,
             subject,
             generations: BTreeMap::new(),
+            written: Vec::new(),
         })
     }
 
@@ -219,6 +223,7 @@ impl MapFile {
             file,
             subject,
             generations: BTreeMap::new(),
+            written: Vec::new(),
         };
         let mut present = RangeSet::new();
         let end = map.file.metadata()?.len();
@@ -260,13 +265,16 @@ impl MapFile {
         let image = self.subject.page_image(page, generation, present);
         self.file
             .write_all_at(&image, slot_offset(page, generation % 2))?;
-        self.generations.insert(page, generation);
+        self.written.push((page, generation));
         Ok(())
     }
 
     /// Makes the pages written so far durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let written = std::mem::take(&mut self.written);
+        self.file.sync_data()?;
+        self.generations.extend(written);
+        Ok(())
     }
 }
 

@@ -24,38 +24,37 @@ mod identity;
 mod index;
 mod layout;
 mod map;
+mod open_files;
 mod partial;
 mod prefixes;
 mod recovery;
+mod seeded;
 mod trees;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use lru::LruCache;
 use tracing::warn;
 
-use crate::content::{ContentId, Digests, Hash, Kind, MAX_LENGTH};
+use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
 pub use error::StoreError;
 pub use file::Content;
 pub use identity::Identity;
 pub use partial::Partial;
+pub use seeded::Seeded;
 
-use index::{Index, Record};
+use index::Index;
 use layout::{Layout, create_folder, remove_file, sync_folder};
+use open_files::OpenFiles;
 use prefixes::Prefixes;
 
-/// Files kept open for reading. A process usually may have 1024 descriptors, and the sockets,
-/// partial files and the mount need some of them.
-const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// Changes of the index after which it is made durable.
 const FLUSH_AFTER_CHANGES: usize = 1024;
 /// The time after which the next change makes it durable.
@@ -80,19 +79,6 @@ pub struct Counts {
     pub seeded: u64,
 }
 
-/// A file seeded from where it lies, as it was when hashed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seeded {
-    /// Where.
-    pub path: PathBuf,
-    /// SHA-256 of the content.
-    pub sha256: Hash,
-    /// BLAKE3 of the content.
-    pub blake3: Hash,
-    /// Bytes.
-    pub length: u64,
-}
-
 /// An open store. Clones are the same store; the folder stays locked until the last of them, and
 /// the last [`Partial`], is gone.
 #[derive(Clone)]
@@ -102,7 +88,7 @@ struct Inner {
     layout: Layout,
     index: Index,
     prefixes: Prefixes,
-    open_files: Mutex<LruCache<ContentId, Content>>,
+    open_files: OpenFiles,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     empty: Content,
@@ -114,8 +100,8 @@ struct Inner {
 struct Unsaved {
     changes: usize,
     since: Instant,
-    /// Ids of complete content whose map is to be removed once the index is durable.
-    landed: Vec<ContentId>,
+    /// Complete content, with lengths, whose map is to be removed once the index is durable.
+    landed: Vec<(ContentId, u64)>,
 }
 
 impl Store {
@@ -135,7 +121,7 @@ impl Store {
             layout,
             index,
             prefixes,
-            open_files: Mutex::new(LruCache::new(OPEN_FILES)),
+            open_files: OpenFiles::new(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,
@@ -180,18 +166,22 @@ impl Store {
         if !self.0.prefixes.may_hold(id) {
             return Ok(None);
         }
-        let open = lock(&self.0.open_files).get(id).cloned();
-        if let Some(content) = open {
-            if content.still_valid() {
-                return Ok(Some(content));
-            }
-            lock(&self.0.open_files).pop(id);
+        if let Some(content) = self.0.open_files.get(id) {
+            return Ok(Some(content));
         }
+        let forgotten = self.0.open_files.forgotten();
         let found = self.find(id)?;
         if let Some(content) = &found {
-            lock(&self.0.open_files).put(*id, content.clone());
+            self.0.open_files.put(id, content, forgotten);
         }
         Ok(found)
+    }
+
+    /// Closes files that nobody asked for since the call before, and seeded ones that changed or
+    /// are gone, so that they do not keep their file system busy or their blocks allocated. To be
+    /// called every minute or so.
+    pub fn close_unused(&self) {
+        self.0.open_files.close_unused();
     }
 
     fn find(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
@@ -239,9 +229,9 @@ impl Store {
         Ok(self.open_content(id)?.map(|content| content.length()))
     }
 
-    /// What is held, at most `limit` of it, with lengths: complete content under its id, then
-    /// seeded content under its SHA-256. Tree files are left out. Whether seeded files are
-    /// unchanged shows when they are opened.
+    /// What is held, at most `limit` of it, with lengths: complete content under its id, seeded
+    /// content under its SHA-256; tree files are left out. Whether seeded files are unchanged shows
+    /// when they are opened.
     #[must_use]
     pub fn contents(&self, limit: usize) -> Vec<(ContentId, u64)> {
         let list = || -> Result<_, redb::Error> {
@@ -253,7 +243,7 @@ impl Store {
             );
             let known = found.len();
             // Some of the seeded files may be complete too, or the same content twice.
-            for (_, record) in self.0.index.seeded(limit)? {
+            for (_, record) in self.0.index.seeded(Path::new(""), limit)? {
                 found.push((ContentId::sha256(record.sha256.0), record.identity.size));
             }
             if found.len() > known {
@@ -299,7 +289,9 @@ impl Store {
             }
         }
         // Its map is from now on that of new partial content.
-        lock(&self.0.unsaved).landed.retain(|landed| landed != id);
+        lock(&self.0.unsaved)
+            .landed
+            .retain(|(landed, _)| landed != id);
         let partial = Partial::open(self, *id, length)?;
         partials.retain(|_, shared| shared.strong_count() > 0);
         partials.insert(*id, Arc::downgrade(partial.shared()));
@@ -313,91 +305,6 @@ impl Store {
             warn!(%error, "partial content could not be listed");
             Vec::new()
         })
-    }
-
-    /// Seeds the file at `path`, which was `identity` when it was hashed to `digests`. Absolute;
-    /// its last component must not be a symbolic link, since none is followed when it is opened.
-    ///
-    /// # Errors
-    /// What the index or the disk said.
-    pub fn add_seeded(
-        &self,
-        path: &Path,
-        identity: Identity,
-        digests: &Digests,
-    ) -> Result<(), StoreError> {
-        self.add_all_seeded(&[(path, identity, digests)])
-    }
-
-    /// [`Store::add_seeded`] for many files at once, at a tenth of the cost for each.
-    ///
-    /// # Errors
-    /// What the index or the disk said; then none of them is seeded.
-    pub fn add_all_seeded(&self, files: &[(&Path, Identity, &Digests)]) -> Result<(), StoreError> {
-        let records: Vec<_> = files
-            .iter()
-            .map(|(path, identity, digests)| {
-                let record = Record {
-                    sha256: digests.sha256,
-                    blake3: digests.blake3,
-                    identity: *identity,
-                };
-                (*path, record)
-            })
-            .collect();
-        for (_, _, digests) in files {
-            self.keep_tree(digests)?;
-        }
-        for (_, _, digests) in files {
-            // Before the index has them, so that a question is never denied what is there.
-            self.0.prefixes.insert(&ContentId::sha256(digests.sha256.0));
-            self.0.prefixes.insert(&ContentId::blake3(digests.blake3.0));
-        }
-        self.0.index.add_seeded(&records)?;
-        self.changed(files.len(), None)
-    }
-
-    /// The hashes (SHA-256, BLAKE3) and length of a seeded file that has not changed since it was
-    /// hashed.
-    #[must_use]
-    pub fn seeded_digests(&self, path: &Path, identity: &Identity) -> Option<(Hash, Hash, u64)> {
-        let record = self.0.index.seeded_at(path).ok()??;
-        record
-            .identity
-            .is_still(identity)
-            .then_some((record.sha256, record.blake3, identity.size))
-    }
-
-    /// Every seeded file, in the order of the paths' bytes.
-    #[must_use]
-    pub fn seeded(&self) -> Vec<Seeded> {
-        let found = self.0.index.seeded(usize::MAX).unwrap_or_else(|error| {
-            warn!(%error, "the seeded files could not be listed");
-            Vec::new()
-        });
-        found
-            .into_iter()
-            .map(|(path, record)| Seeded {
-                path,
-                sha256: record.sha256,
-                blake3: record.blake3,
-                length: record.identity.size,
-            })
-            .collect()
-    }
-
-    /// Seeds `path` no longer.
-    ///
-    /// # Errors
-    /// What the index said.
-    pub fn forget_seeded(&self, path: &Path) -> Result<(), StoreError> {
-        if let Some(record) = self.0.index.seeded_at(path)? {
-            self.0.index.remove_seeded(path)?;
-            let mut open_files = lock(&self.0.open_files);
-            open_files.pop(&ContentId::sha256(record.sha256.0));
-            open_files.pop(&ContentId::blake3(record.blake3.0));
-        }
-        self.changed(1, None)
     }
 
     /// The peers given to [`Store::remember_peers`] last, in that order.
@@ -474,7 +381,7 @@ impl Store {
     }
 
     /// Counts changes of the index and makes them durable when enough have gathered.
-    fn changed(&self, changes: usize, landed: Option<ContentId>) -> Result<(), StoreError> {
+    fn changed(&self, changes: usize, landed: Option<(ContentId, u64)>) -> Result<(), StoreError> {
         let due = {
             let mut unsaved = lock(&self.0.unsaved);
             unsaved.changes += changes;
@@ -495,10 +402,6 @@ impl Store {
 }
 
 impl Inner {
-    fn flush_index(&self) -> Result<(), StoreError> {
-        Ok(self.index.flush()?)
-    }
-
     fn flush(&self) -> Result<(), StoreError> {
         let (changes, landed) = {
             let mut unsaved = lock(&self.unsaved);
@@ -509,15 +412,15 @@ impl Inner {
         if changes == 0 {
             return Ok(());
         }
-        if let Err(error) = self.flush_index() {
+        if let Err(error) = self.index.flush(&landed) {
             let mut unsaved = lock(&self.unsaved);
             unsaved.changes += changes;
             unsaved.landed.extend(landed);
-            return Err(error);
+            return Err(error.into());
         }
         // Under the lock, so that none of them is that of new partial content of the same id.
         let partials = lock(&self.partials);
-        for id in landed {
+        for (id, _) in landed {
             let map = self.layout.partial_map(&id);
             let reopened = partials
                 .get(&id)

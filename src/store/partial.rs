@@ -91,18 +91,19 @@ impl Partial {
             return Ok(Self::new(store, subject, data, map, marks));
         }
         remove_files(layout, &id)?;
-        let path = layout.partial_data(&id);
-        let data = create(&path)?;
-        data.set_len(length)
-            .map_err(|e| StoreError::io("make room in", &path, e))?;
-        let path = layout.partial_map(&id);
-        let map = MapFile::create(create(&path)?, subject)
-            .map_err(|e| StoreError::io("write", &path, e))?;
-        let map = OpenMap {
-            file: map,
-            named: false,
-        };
-        Ok(Self::new(store, subject, data, map, Marks::default()))
+        match start(layout, subject) {
+            Ok((data, file)) => {
+                let map = OpenMap { file, named: false };
+                Ok(Self::new(store, subject, data, map, Marks::default()))
+            }
+            Err(error) => {
+                // Half of it is of no use, and what is left of a full disk is.
+                if let Err(error) = remove_files(layout, &id) {
+                    warn!(%id, %error, "partial content could not be removed");
+                }
+                Err(error)
+            }
+        }
     }
 
     fn new(store: &Store, subject: Subject, data: File, map: OpenMap, marks: Marks) -> Self {
@@ -302,7 +303,7 @@ impl Partial {
         *state = State::Complete;
         self.0.open.store(false, Ordering::Release);
         drop(state);
-        if let Err(error) = store.changed(1, Some(id)) {
+        if let Err(error) = store.changed(1, Some((id, self.length()))) {
             warn!(%error, "the index could not be made durable");
         }
         store
@@ -336,6 +337,18 @@ impl Marks {
             .flat_map(|range| self.present.gaps(range))
             .collect()
     }
+}
+
+/// Creates both files of partial content that has nothing yet.
+fn start(layout: &Layout, subject: Subject) -> Result<(File, MapFile), StoreError> {
+    let path = layout.partial_data(&subject.id);
+    let data = create(&path)?;
+    data.set_len(subject.length)
+        .map_err(|e| StoreError::io("make room in", &path, e))?;
+    let path = layout.partial_map(&subject.id);
+    let map =
+        MapFile::create(create(&path)?, subject).map_err(|e| StoreError::io("write", &path, e))?;
+    Ok((data, map))
 }
 
 fn create(path: &Path) -> Result<File, StoreError> {

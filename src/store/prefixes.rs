@@ -1,8 +1,7 @@
 //! Which ids may be held, in memory: strangers ask for a great many that are not, and such a
 //! question must cost no disk access.
 //!
-//! Of an id 64 bits are kept, nine bytes a piece with the table's own: a million seeded files, each
-//! under two ids, take some 38 MB. Another id that has the same 64 bits costs one vain look into
+//! Of an id 64 bits are kept: a million seeded files, each under two ids, take 16 MB. Another id that has the same 64 bits costs one vain look into
 //! the index.
 
 use std::collections::HashSet;
@@ -24,29 +23,40 @@ pub(super) fn prefix(id: &ContentId) -> u64 {
 
 /// A set of ids with rare false positives and no false negatives.
 #[derive(Default)]
-pub(super) struct Prefixes(RwLock<HashSet<u64>>);
+pub(super) struct Prefixes(RwLock<Sets>);
+
+#[derive(Default)]
+struct Sets {
+    /// What was there at the start, sorted: half the memory of a hash set, and read in no time.
+    first: Vec<u64>,
+    /// What came since.
+    since: HashSet<u64>,
+}
 
 impl Prefixes {
     pub(super) fn may_hold(&self, id: &ContentId) -> bool {
-        let set = self.0.read().unwrap_or_else(|e| e.into_inner());
-        set.contains(&prefix(id))
+        let sets = self.0.read().unwrap_or_else(|e| e.into_inner());
+        let prefix = prefix(id);
+        sets.since.contains(&prefix) || sets.first.binary_search(&prefix).is_ok()
     }
 
     pub(super) fn insert(&self, id: &ContentId) {
-        let mut set = self.0.write().unwrap_or_else(|e| e.into_inner());
-        set.insert(prefix(id));
+        let mut sets = self.0.write().unwrap_or_else(|e| e.into_inner());
+        let prefix = prefix(id);
+        if sets.first.binary_search(&prefix).is_err() {
+            sets.since.insert(prefix);
+        }
     }
 
-    /// Takes in many at once; `count` of them are expected.
-    pub(super) fn extend(&self, count: u64, prefixes: impl Iterator<Item = u64>) {
-        let mut set = self.0.write().unwrap_or_else(|e| e.into_inner());
-        set.reserve(usize::try_from(count).unwrap_or(0));
-        set.extend(prefixes);
-    }
-
-    /// Takes over what `other` holds in place of its own.
-    pub(super) fn replace(&self, other: Self) {
-        let mut set = self.0.write().unwrap_or_else(|e| e.into_inner());
-        *set = other.0.into_inner().unwrap_or_else(|e| e.into_inner());
+    /// Takes `all` in place of what it held.
+    pub(super) fn replace(&self, mut all: Vec<u64>) {
+        all.sort_unstable();
+        all.dedup();
+        all.shrink_to_fit();
+        let mut sets = self.0.write().unwrap_or_else(|e| e.into_inner());
+        *sets = Sets {
+            first: all,
+            since: HashSet::new(),
+        };
     }
 }

@@ -37,15 +37,14 @@ pub(super) fn open_index(layout: &Layout, prefixes: &Prefixes) -> Result<Index, 
 /// Opens the index and reads all that a start needs of it.
 fn open_whole(path: &Path, prefixes: &Prefixes) -> Result<Index, Error> {
     // A damaged page can fail an assertion deep inside the database.
-    let opened = std::panic::catch_unwind(|| -> Result<(Index, Prefixes), Error> {
+    let opened = std::panic::catch_unwind(|| {
         let index = Index::open(path)?;
-        let found = Prefixes::default();
-        index.prefixes(|count, all| found.extend(count, all))?;
-        Ok((index, found))
+        let all = index.prefixes()?;
+        Ok((index, all))
     });
-    let (index, found) = opened
+    let (index, all) = opened
         .unwrap_or_else(|_| Err(Error::Corrupted("reading it failed an assertion".into())))?;
-    prefixes.replace(found);
+    prefixes.replace(all);
     Ok(index)
 }
 
@@ -103,7 +102,7 @@ impl Store {
                 remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))?;
                 self.0.prefixes.insert(id);
                 self.0.index.add_complete(&[(*id, length)])?;
-                self.changed(1, Some(*id))
+                self.changed(1, Some((*id, length)))
             }
             None if layout.partial_data(id).exists() => Ok(()),
             None => partial::remove_files(layout, id),
@@ -154,7 +153,7 @@ impl Store {
             info!(found, "the index was made from the files");
         }
         self.0.index.mark_whole()?;
-        self.0.flush_index()
+        Ok(self.0.index.flush(&[])?)
     }
 
     fn adopt(&self, batch: &mut Vec<(ContentId, u64)>) -> Result<usize, StoreError> {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use cjp2pfs::swarm::Time;
 
 use crate::agenda::Agenda;
-use crate::link::{Access, Fragments, HEADERS, Pipe, Reassembly, Waits, packet_sizes};
-use crate::rng::{Rng, mix};
+use crate::link::{Access, Fragments, Pipe, Reassembly, Waits, packet_sizes};
+use crate::rng::{Rng, digest, mix};
 use crate::traffic::Traffic;
 
 /// A datagram that a host gives to its socket.
@@ -488,19 +488,4 @@ impl<H: Host> Network<H> {
             );
         }
     }
-}
-
-/// A cheap hash of a payload for the trace.
-fn digest(payload: &[u8]) -> u64 {
-    let mut chunks = payload.chunks_exact(8);
-    let mut hash = payload.len() as u64 ^ HEADERS;
-    for chunk in &mut chunks {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    for &byte in chunks.remainder() {
-        hash = (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
-    hash
 }

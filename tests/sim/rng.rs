@@ -63,3 +63,18 @@ impl Rng {
         seed
     }
 }
+
+/// A cheap hash of bytes: enough to tell two runs apart.
+pub fn digest(payload: &[u8]) -> u64 {
+    let mut chunks = payload.chunks_exact(8);
+    let mut hash = payload.len() as u64;
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    for &byte in chunks.remainder() {
+        hash = (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    hash
+}
