@@ -95,17 +95,16 @@ pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
         }
         Err(error) => Err(error.into()),
     };
+    // Before the bar ends, which moves it to its end.
+    let kept = progress.kept();
     progress.bar.finish_and_clear();
     match result {
         Ok(()) => Ok(Outcome::Done),
         Err(Stop::Signal(signal)) => {
-            tell(&format!("interrupted{}", progress.kept()));
+            tell(&format!("interrupted{kept}"));
             Ok(Outcome::Interrupted(signal))
         }
-        Err(Stop::Error(error)) => {
-            let sentence = format!("cannot get {}{}", args.id, progress.kept());
-            Err(error.context(sentence))
-        }
+        Err(Stop::Error(error)) => Err(error.context(format!("cannot get {}{kept}", args.id))),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the program tells of itself on standard error, beyond errors and notices.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,12 +10,15 @@ use tracing_subscriber::EnvFilter;
 /// A daemon's log starts anew when it has grown to this.
 const LOG_LIMIT: u64 = 4 << 20;
 
+/// fuser warns when it finds its mount taken away already, which is how ours always end.
+const DEFAULT: &str = "warn,fuser::mnt=error";
+
 /// Starts telling. `CJP2PFS_LOG` (in the syntax of `RUST_LOG`) is used where no `-v` is given.
 ///
 /// In the background standard error is the log file of the store, which is kept bounded.
 pub fn start(verbose: u8, background: bool) {
     let filter = match verbose {
-        0 => EnvFilter::try_from_env("CJP2PFS_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+        0 => EnvFilter::try_from_env("CJP2PFS_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT)),
         1 => EnvFilter::new("info"),
         2 => EnvFilter::new("cjp2pfs=debug,info"),
         _ => EnvFilter::new("cjp2pfs=trace,debug"),
@@ -28,7 +31,10 @@ pub fn start(verbose: u8, background: bool) {
             .with_writer(|| BoundedLog)
             .try_init()
     } else {
-        builder.with_writer(io::stderr).try_init()
+        builder
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(io::stderr)
+            .try_init()
     };
 }
 

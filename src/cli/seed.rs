@@ -28,6 +28,10 @@ enum Event {
 
 pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
     let node_config = settings::node_config(&args.node, None, config)?;
+    // A name that was mistyped is told at once, not after hours of hashing the others.
+    for path in &args.paths {
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
     let (tell_event, events) = mpsc::channel();
 
     let shown = Arc::new(Shown::default());
