@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::peer::Peer;
+use super::peer::{ONE_PACKET, Peer};
 use super::{Swarm, Time, address, cookie};
 use crate::wire::{Encoder, Message};
 
@@ -24,10 +24,8 @@ const PROBE_TICK: Duration = Duration::from_millis(100);
 const MAX_INTRODUCED: usize = 8;
 /// With this many peers no more are taken from lists.
 const ENOUGH_PEERS: usize = 256;
-/// Content bytes asked for at a time: to a peer on this machine, where no packet is fragmented,
-/// and to one across a network, where four fragments carry what deployed nodes ask for.
+/// Content bytes asked for at a time of a peer on this machine, where no packet is fragmented.
 const LENGTH_LOOPBACK: u64 = 40_960;
-const LENGTH_NETWORK: u64 = 4096;
 
 /// What a datagram says of its sender before its messages are looked at.
 #[derive(Clone, Debug)]
@@ -89,7 +87,7 @@ impl Swarm {
             let length = if address::is_loopback(address) {
                 LENGTH_LOOPBACK
             } else {
-                LENGTH_NETWORK
+                ONE_PACKET
             };
             let peer = Peer::new(now, self.secret.seal_key(address), length, false);
             self.peers.insert(address, peer);

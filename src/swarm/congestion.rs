@@ -85,6 +85,8 @@ pub(super) struct Congestion {
     standing_rounds: u32,
     full_rate: f64,
     full_rounds: u32,
+    /// The rate at which Start was last left.
+    settled_rate: f64,
     cycle: usize,
     cycle_since: Time,
     min_seen_at: Time,
@@ -117,6 +119,7 @@ impl Congestion {
             standing_rounds: 0,
             full_rate: 0.0,
             full_rounds: 0,
+            settled_rate: 0.0,
             cycle: 2,
             cycle_since: now,
             min_seen_at: now,
@@ -174,9 +177,10 @@ impl Congestion {
         };
         let path = rate * min.as_secs_f64();
         let window = match self.phase {
-            Phase::Start => (2.0 * path) as u64,
+            Phase::Start => (2.0 * path / (1.0 - self.loss.min(0.3))) as u64,
             Phase::Drain | Phase::Steady => {
                 let spread = rate * (min + self.queue_bound(min)).as_secs_f64();
+                let spread = spread * self.gain().max(1.0);
                 (spread / (1.0 - self.loss.min(0.3))) as u64 + 3 * length
             }
             Phase::ProbeRtt { .. } => (path / 2.0) as u64,
@@ -191,7 +195,15 @@ impl Congestion {
     /// turns, and bounds the delay that we add for everybody on the link.
     fn queue_bound(&self, min: Duration) -> Duration {
         let usual = min.clamp(Duration::from_millis(5), Duration::from_millis(25));
-        usual.max((self.rtt.variation() * 2).min(Duration::from_millis(100)))
+        usual.max((self.rtt.variation() * 4).min(Duration::from_millis(100)))
+    }
+
+    /// Where in the cycle of Steady we are.
+    fn gain(&self) -> f64 {
+        match self.phase {
+            Phase::Steady => STEADY_GAINS.get(self.cycle).copied().unwrap_or(1.0),
+            _ => 1.0,
+        }
     }
 
     /// Content bytes a second at which requests leave; `None`: at once.
@@ -201,9 +213,7 @@ impl Congestion {
             Phase::Start => START_GAIN,
             Phase::Drain => DRAIN_GAIN,
             Phase::ProbeRtt { .. } => 1.0,
-            Phase::Steady => {
-                STEADY_GAINS.get(self.cycle).copied().unwrap_or(1.0) / (1.0 - self.loss.min(0.3))
-            }
+            Phase::Steady => self.gain() / (1.0 - self.loss.min(0.3)),
         };
         Some((rate * gain).max(1.0))
     }
@@ -348,10 +358,18 @@ impl Congestion {
                 } else if !limited && judged >= JUDGED {
                     self.full_rounds += 1;
                 }
+                // Jitter makes a round of few answers look like a queue, so one round is no proof.
                 let bound = (min / 4).clamp(Duration::from_millis(4), Duration::from_millis(50));
-                let queue = self.standing > bound && !grew && judged >= JUDGED;
-                if self.full_rounds >= FULL_ROUNDS || queue || heavy {
+                let bound = bound.max(self.rtt.variation() * 2);
+                if self.standing > bound && !grew && judged >= JUDGED {
+                    self.standing_rounds += 1;
+                } else {
+                    self.standing_rounds = 0;
+                }
+                if self.full_rounds >= FULL_ROUNDS || self.standing_rounds >= 2 || heavy {
                     self.phase = Phase::Drain;
+                    self.standing_rounds = 0;
+                    self.settled_rate = rate;
                 }
             }
             Phase::Drain | Phase::Steady | Phase::ProbeRtt { .. } => {
@@ -361,6 +379,17 @@ impl Congestion {
                 if self.standing > self.queue_bound(min) * 2 {
                     self.standing_rounds += 1;
                 } else {
+                    self.standing_rounds = 0;
+                }
+                let rate = self.rate().unwrap_or(0.0);
+                if self.phase == Phase::Steady
+                    && rate > self.settled_rate * 1.5
+                    && self.standing <= self.queue_bound(min)
+                {
+                    // The path is much faster than it was taken for.
+                    self.phase = Phase::Start;
+                    self.full_rate = rate;
+                    self.full_rounds = 0;
                     self.standing_rounds = 0;
                 }
                 if self.standing_rounds >= 2 && self.phase == Phase::Steady {

@@ -10,8 +10,14 @@ use crate::content::{ByteRange, ContentId};
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
 const MAX_REQUESTS: usize = 4096;
-/// Content bytes that fit one packet of 1,500 bytes with the JSON around them.
-const ONE_PACKET: u64 = 900;
+/// Content bytes that fit one packet of 1,500 bytes with the JSON around them, over IPv6 and PPPoE
+/// as well.
+///
+/// What goes over a network is asked for in this size. A larger answer travels in fragments: one
+/// lost fragment loses all of it, fragments of incomplete answers fill a memory that the whole host
+/// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
+/// headers that larger answers would save are less than a tenth of what travels.
+pub(super) const ONE_PACKET: u64 = 900;
 /// How long a request that was given up may still be answered.
 const LATE: Duration = Duration::from_secs(10);
 

@@ -264,6 +264,16 @@ impl Node {
             }
             !there
         });
+        // All of it by a length that is wrong: its proof fails, as it would in the store.
+        let claimed = goal.found.last().map_or(u64::MAX, |(_, length)| *length);
+        if claimed < goal.what.length && goal.received.contains(ByteRange::new(0, claimed)) {
+            goal.received = RangeSet::new();
+            self.swarm.refetch(id, ByteRange::new(0, u64::MAX));
+            for supplier in std::mem::take(&mut goal.supplied).into_keys() {
+                self.swarm.distrust(now, id, supplier);
+            }
+            return;
+        }
         if goal.received.bytes() == goal.what.length && goal.finished.is_none() {
             goal.finished = Some(now);
             self.swarm.forget(id);
