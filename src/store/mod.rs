@@ -10,7 +10,7 @@
 //! - Completing goes: data and map durable, rename, both folders durable, index entry, index durable,
 //!   map removed. A map without data therefore says "renamed, perhaps not in the index yet", and
 //!   opening the store needs to look at these alone, never at a million complete files.
-//! - The index ([`index`]) can be lost. What is complete is found again by listing the files; seeded
+//! - The index (`index`) can be lost. What is complete is found again by listing the files; seeded
 //!   files have to be hashed again.
 //!
 //! A stranger's question for content that is not held is answered from memory alone
