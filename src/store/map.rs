@@ -229,6 +229,9 @@ impl MapFile {
         let end = map.file.metadata()?.len();
         let mut slots = vec![0; 2 * PAGE];
         let mut page = 0;
+        // A slot that was torn is wiped before it is used again: torn a second time, the sectors
+        // of both writes could add up to the first, which speaks of leaves that were lost.
+        let mut wiped = false;
         while page < subject.page_count() {
             let Some(next) = next_data(&map.file, slot_offset(page, 0), end)? else {
                 break;
@@ -238,6 +241,15 @@ impl MapFile {
                 break;
             }
             read_what_is_there(&map.file, slot_offset(page, 0), &mut slots)?;
+            for (number, slot) in (0..).zip(slots.chunks_exact(PAGE)) {
+                let torn = subject.generation_of(page, slot).is_none()
+                    && slot.iter().any(|byte| *byte != 0);
+                if torn {
+                    map.file
+                        .write_all_at(&[0; PAGE], slot_offset(page, number))?;
+                    wiped = true;
+                }
+            }
             let newest = slots
                 .chunks_exact(PAGE)
                 .filter_map(|slot| Some((subject.generation_of(page, slot)?, slot)))
@@ -247,6 +259,9 @@ impl MapFile {
                 add_bits(&slot[PAGE_HEAD..], subject.page_range(page), &mut present);
             }
             page += 1;
+        }
+        if wiped {
+            map.file.sync_data()?;
         }
         Ok(Some((map, present)))
     }
