@@ -14,6 +14,14 @@ use super::{Swarm, Time, cookie};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::wire::Encoder;
 
+/// Copies of one request, the first included.
+const MAX_COPIES: usize = 3;
+/// Tokens for copies that each request earns, and how many can be saved up.
+const HEDGE_SHARE: f64 = 0.1;
+pub(super) const HEDGE_BURST: f64 = 50.0;
+/// When a copy that could not be asked for is tried again.
+const HEDGE_AGAIN: Duration = Duration::from_millis(20);
+
 impl Swarm {
     /// Writes the next request for content that may leave now.
     pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
@@ -61,12 +69,29 @@ impl Swarm {
             return None;
         };
         let to = self.soonest(now, id, class)?;
+        let fetch = self.fetches.get(&id)?;
+        let range = piece(unasked, self.peers.get(&to)?.length);
+        let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
+        let sequence = self.write_request(now, id, range, to, limited, out)?;
+        let hedge_at = now + self.peers.get(&to)?.patience();
         let fetch = self.fetches.get_mut(&id)?;
+        fetch.launch(range, class, to, sequence, hedge_at);
+        self.hedge_tokens = (self.hedge_tokens + HEDGE_SHARE).min(HEDGE_BURST);
+        Some(to)
+    }
+
+    /// Writes the request of `range` to `to` and remembers it; returns its sequence number.
+    fn write_request(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        range: ByteRange,
+        to: SocketAddr,
+        limited: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<u64> {
         let peer = self.peers.get_mut(&to)?;
-        let range = piece(unasked, peer.length);
         let sequence = peer.take_sequence();
-        fetch.launch(range, class, to, sequence);
-        let limited = !fetch.has_unasked();
         let sent = peer.congestion.on_sent(now, range.len(), limited);
         self.in_flight += range.len();
         peer.remember(
@@ -90,15 +115,87 @@ impl Swarm {
         add_cookies(&mut encoder, peer, &self.secret, to);
         encoder.finish();
         self.active.insert(to);
-        Some(to)
+        Some(sequence)
     }
 
-    /// The source of `id` that may be asked now and is expected to answer soonest.
+    /// Asks a second and a third peer for what somebody waits for and is overdue, and for the last
+    /// pieces of a fetch that has nothing else left to ask for.
+    ///
+    /// Waiting for the slowest answer makes the tail of a read ("The Tail at Scale", Dean and
+    /// Barroso, 2013). Copies are paid for in tokens, a tenth of one for each request, so that they
+    /// stay a small share of what is asked.
+    pub(super) fn run_hedges(&mut self, now: Time) {
+        let due: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.hedge_at().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            while let Some(fetch) = self.fetches.get_mut(&id) {
+                let at_the_end = !fetch.has_unasked();
+                let Some((range, flight)) = fetch.take_due_hedge(now) else {
+                    break;
+                };
+                let start = range.start;
+                let asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
+                let worth_it = flight.class == Class::Urgent || at_the_end;
+                if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
+                    continue;
+                }
+                if !worth_it || self.hedge_tokens < 1.0 {
+                    fetch.hedge_later(start, now + HEDGE_AGAIN);
+                    continue;
+                }
+                self.hedge(now, id, range, &asked);
+            }
+        }
+    }
+
+    fn hedge(&mut self, now: Time, id: ContentId, range: ByteRange, asked: &[SocketAddr]) {
+        let to = self
+            .soonest_but(now, id, Class::Urgent, asked)
+            .filter(|to| {
+                let length = self.peers.get(to).map_or(0, |peer| peer.length);
+                range.len() <= length
+            })
+            // With nobody else to ask, the same peer once more: a packet may have been lost.
+            .or_else(|| asked.first().copied().filter(|_| asked.len() == 1));
+        let Some(to) = to else {
+            if let Some(fetch) = self.fetches.get_mut(&id) {
+                fetch.hedge_later(range.start, now + HEDGE_AGAIN);
+            }
+            return;
+        };
+        let mut datagram = Vec::with_capacity(320);
+        let Some(sequence) = self.write_request(now, id, range, to, true, &mut datagram) else {
+            return;
+        };
+        self.hedge_tokens -= 1.0;
+        self.stats.hedged += 1;
+        let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.copy(range.start, to, sequence, now + patience);
+        }
+        self.send(to, datagram);
+    }
+
     fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {
+        self.soonest_but(now, id, class, &[])
+    }
+
+    /// The source of `id`, none of `others`, that may be asked now and is expected to answer soonest.
+    fn soonest_but(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        class: Class,
+        others: &[SocketAddr],
+    ) -> Option<SocketAddr> {
         let fetch = self.fetches.get(&id)?;
         let mut best: Option<(f64, SocketAddr)> = None;
         for (address, source) in &fetch.sources {
-            if fetch.only.is_some_and(|only| only != *address) {
+            if fetch.only.is_some_and(|only| only != *address) || others.contains(address) {
                 continue;
             }
             let Some(peer) = self.peers.get(address) else {

@@ -83,6 +83,9 @@ pub(super) struct Congestion {
     round_least: Option<Duration>,
     standing: Duration,
     standing_rounds: u32,
+    /// By how much round trips exceed the least of their round on average: jitter, which a window
+    /// must span although it is no queue.
+    spread: Duration,
     full_rate: f64,
     full_rounds: u32,
     /// The rate at which Start was last left.
@@ -117,6 +120,7 @@ impl Congestion {
             round_least: None,
             standing: Duration::ZERO,
             standing_rounds: 0,
+            spread: Duration::ZERO,
             full_rate: 0.0,
             full_rounds: 0,
             settled_rate: 0.0,
@@ -195,7 +199,8 @@ impl Congestion {
     /// turns, and bounds the delay that we add for everybody on the link.
     fn queue_bound(&self, min: Duration) -> Duration {
         let usual = min.clamp(Duration::from_millis(5), Duration::from_millis(25));
-        usual.max((self.rtt.variation() * 4).min(Duration::from_millis(100)))
+        let jitter = self.spread + self.rtt.variation() * 2;
+        usual.max(jitter.min(Duration::from_millis(100)))
     }
 
     /// Where in the cycle of Steady we are.
@@ -336,6 +341,9 @@ impl Congestion {
             self.rates.pop_front();
         }
         let min = self.rtt.min().unwrap_or_default();
+        if let Some((least, smoothed)) = self.round_least.zip(self.rtt.smoothed()) {
+            self.spread = (self.spread * 3 + smoothed.saturating_sub(least)) / 4;
+        }
         self.standing = self
             .round_least
             .take()

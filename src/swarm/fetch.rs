@@ -38,6 +38,8 @@ pub(super) struct Flight {
     pub class: Class,
     /// Who was asked, and the sequence number of the request.
     pub copies: Vec<(SocketAddr, u64)>,
+    /// When another peer is to be asked as well.
+    hedge_at: Time,
 }
 
 /// A peer that answered for this id.
@@ -69,6 +71,8 @@ pub(super) struct Fetch {
     arrived: RangeSet,
     unasked: [RangeSet; 3],
     flights: BTreeMap<u64, Flight>,
+    /// Flights by when another peer is to be asked as well.
+    hedges: BTreeSet<(Time, u64)>,
     pub sources: BTreeMap<SocketAddr, Source>,
     refused: BTreeSet<SocketAddr>,
     /// The only source that may be asked.
@@ -90,6 +94,7 @@ impl Fetch {
             arrived: RangeSet::new(),
             unasked: Default::default(),
             flights: BTreeMap::new(),
+            hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
             refused: BTreeSet::new(),
             only: None,
@@ -204,16 +209,65 @@ impl Fetch {
     }
 
     /// Takes `range`, which lies in one unasked range of `class`, into flight with `peer`.
-    pub fn launch(&mut self, range: ByteRange, class: Class, peer: SocketAddr, sequence: u64) {
+    /// At `hedge_at` another peer is to be asked as well.
+    pub fn launch(
+        &mut self,
+        range: ByteRange,
+        class: Class,
+        peer: SocketAddr,
+        sequence: u64,
+        hedge_at: Time,
+    ) {
         self.unasked[class as usize].remove(range);
+        self.hedges.insert((hedge_at, range.start));
         self.flights.insert(
             range.start,
             Flight {
                 end: range.end,
                 class,
                 copies: vec![(peer, sequence)],
+                hedge_at,
             },
         );
+    }
+
+    /// When the next flight is due for a copy.
+    pub fn hedge_at(&self) -> Option<Time> {
+        self.hedges.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the next flight that is due for a copy by `now`; it is not due again before
+    /// [`Fetch::copy`] or [`Fetch::hedge_later`].
+    pub fn take_due_hedge(&mut self, now: Time) -> Option<(ByteRange, &Flight)> {
+        let (at, start) = *self.hedges.first()?;
+        if at > now {
+            return None;
+        }
+        self.hedges.remove(&(at, start));
+        let flight = self.flights.get(&start)?;
+        Some((ByteRange::new(start, flight.end), flight))
+    }
+
+    /// Puts the next copy of the flight at `start` off until `at`.
+    pub fn hedge_later(&mut self, start: u64, at: Time) {
+        if let Some(flight) = self.flights.get_mut(&start) {
+            self.hedges.remove(&(flight.hedge_at, start));
+            flight.hedge_at = at;
+            self.hedges.insert((at, start));
+        }
+    }
+
+    /// Notes that `peer` was asked for the flight at `start` as well.
+    pub fn copy(&mut self, start: u64, peer: SocketAddr, sequence: u64, hedge_at: Time) {
+        if let Some(flight) = self.flights.get_mut(&start) {
+            flight.copies.push((peer, sequence));
+        }
+        self.hedge_later(start, hedge_at);
+    }
+
+    /// Whether any byte of `range` is still missing.
+    pub fn lacks(&self, range: ByteRange) -> bool {
+        self.missing.intersects(range)
     }
 
     /// The request with which `peer` was asked for the flight at `start`.
@@ -238,6 +292,7 @@ impl Fetch {
         }
         let range = ByteRange::new(start, flight.end);
         let class = flight.class;
+        self.hedges.remove(&(flight.hedge_at, start));
         self.flights.remove(&start);
         let still: Vec<_> = self.missing.within(range).collect();
         for part in still {
@@ -362,7 +417,7 @@ mod tests {
                         if let Some(first) = fetch.next_unasked(Class::ALL[c]) {
                             sequence += 1;
                             let range = ByteRange::at(first.start, n.min(first.len()));
-                            fetch.launch(range, Class::ALL[c], peer(1), sequence);
+                            fetch.launch(range, Class::ALL[c], peer(1), sequence, now);
                         }
                     }
                     Op::Land(k) => {

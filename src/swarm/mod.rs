@@ -124,6 +124,8 @@ pub struct Swarm {
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
+    /// Tokens for copies of requests that are overdue.
+    hedge_tokens: f64,
     probe_timer: Time,
     housekeeping_at: Time,
     stats: Stats,
@@ -161,6 +163,7 @@ impl Swarm {
             repeats: Repeats::new(u64::from_le_bytes(first)),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
+            hedge_tokens: asking::HEDGE_BURST,
             probe_timer: now,
             housekeeping_at: now + HOUSEKEEPING,
             stats: Stats::default(),
@@ -239,6 +242,7 @@ impl Swarm {
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.check_timeouts(now);
+        self.run_hedges(now);
         self.run_searches(now);
         self.run_probes(now);
         if now >= self.housekeeping_at {
@@ -293,8 +297,8 @@ impl Swarm {
         }
         for fetch in self.fetches.values() {
             next = next.min(fetch.search.next);
-            if let Some(decide) = fetch.decide_at {
-                next = next.min(decide);
+            for due in [fetch.decide_at, fetch.hedge_at()].into_iter().flatten() {
+                next = next.min(due);
             }
         }
         Some(next)

@@ -186,6 +186,14 @@ impl Peer {
         };
     }
 
+    /// How long an answer that somebody waits for is waited for before another peer is asked.
+    pub fn patience(&self) -> Duration {
+        let rtt = &self.congestion.rtt;
+        let smoothed = rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        // The slack is for the turns of processes; on a loaded machine they take milliseconds.
+        smoothed + rtt.variation() * 2 + (smoothed / 8).max(Duration::from_millis(2))
+    }
+
     /// When silence becomes a timeout.
     pub fn timeout_at(&self) -> Option<Time> {
         let oldest = self.oldest_live()?.sent.at;

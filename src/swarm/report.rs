@@ -31,6 +31,8 @@ pub struct Stats {
     pub content_out: u64,
     /// Requests that were given up.
     pub lost: u64,
+    /// Requests that were copied to another peer because their answer was overdue.
+    pub hedged: u64,
     /// Questions of peers that were passed over: asked too often, or too many at once.
     pub refused: u64,
 }

@@ -106,16 +106,40 @@ pub struct Pipe {
 }
 
 /// How long packets stood in a queue.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Waits {
     pub packets: u64,
     pub total: Duration,
     pub longest: Duration,
+    /// Packets by how many whole milliseconds they waited.
+    by_millisecond: BTreeMap<u64, u64>,
 }
 
 impl Waits {
     pub fn mean(&self) -> Duration {
         Duration::from_nanos((self.total.as_nanos() / u128::from(self.packets.max(1))) as u64)
+    }
+
+    /// The wait that `share` of the packets did not exceed, to the millisecond above.
+    pub fn percentile(&self, share: f64) -> Duration {
+        let mut left = (self.packets as f64 * share).ceil() as u64;
+        for (wait, packets) in &self.by_millisecond {
+            if left <= *packets {
+                return Duration::from_millis(wait + 1);
+            }
+            left -= packets;
+        }
+        self.longest
+    }
+
+    fn note(&mut self, wait: Duration) {
+        self.packets += 1;
+        self.total += wait;
+        self.longest = self.longest.max(wait);
+        *self
+            .by_millisecond
+            .entry(wait.as_millis() as u64)
+            .or_default() += 1;
     }
 }
 
@@ -136,17 +160,15 @@ impl Pipe {
             return None;
         }
         let start = self.free_at.max(now);
-        self.waits.packets += 1;
-        self.waits.total += start.since(now);
-        self.waits.longest = self.waits.longest.max(start.since(now));
+        self.waits.note(start.since(now));
         let takes = u128::from(bytes) * 1_000_000_000 / rate;
         self.free_at = start + Duration::from_nanos(takes as u64);
         Some(self.free_at)
     }
 
     /// What packets waited here so far.
-    pub fn waits(&self) -> Waits {
-        self.waits
+    pub fn waits(&self) -> &Waits {
+        &self.waits
     }
 }
 

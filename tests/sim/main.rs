@@ -19,6 +19,7 @@ mod world;
 
 mod crowd;
 mod faults;
+mod goals;
 mod lies;
 mod neighbour;
 mod network;

@@ -189,7 +189,7 @@ impl<H: Host> Network<H> {
     }
 
     /// What packets waited in this host's queues, on the way out and on the way in.
-    pub fn waits(&self, id: HostId) -> (Waits, Waits) {
+    pub fn waits(&self, id: HostId) -> (&Waits, &Waits) {
         (self.slots[id].up.waits(), self.slots[id].down.waits())
     }
 

@@ -134,6 +134,17 @@ impl Node {
         self
     }
 
+    /// Looks for `what` from the start of the run on, and wants nothing of it by itself.
+    pub fn knowing(mut self, what: Synthetic) -> Self {
+        self.swarm.find(Time::ZERO, what.id());
+        self
+    }
+
+    /// Bytes of `what` that arrived.
+    pub fn received(&self, what: Synthetic) -> u64 {
+        self.goal(what).map_or(0, |goal| goal.received.bytes())
+    }
+
     /// Is told of another peer.
     pub fn know(&mut self, now: Time, peer: SocketAddr) {
         self.swarm.add_peer(now, peer);
