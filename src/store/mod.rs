@@ -24,6 +24,7 @@ mod identity;
 mod index;
 mod layout;
 mod map;
+mod one_leaf;
 mod open_files;
 mod partial;
 mod prefixes;
@@ -152,7 +153,10 @@ impl Store {
     /// when it says yes; answered from memory.
     #[must_use]
     pub fn may_hold(&self, id: &ContentId) -> bool {
-        id.is_empty_content() || self.0.prefixes.may_hold(id)
+        id.is_empty_content()
+            || self.0.prefixes.may_hold(id)
+            // The tree of one leaf is made from its content.
+            || id.kind == Kind::TreeV2 && self.0.prefixes.may_hold(&ContentId::blake3(id.hash.0))
     }
 
     /// Opens content that is complete: in the store, or seeded and unchanged, or a tree file.
@@ -163,6 +167,15 @@ impl Store {
         if id.is_empty_content() {
             return Ok(Some(self.0.empty.clone()));
         }
+        let found = self.open_file(id)?;
+        if found.is_none() && id.kind == Kind::TreeV2 {
+            return self.tree_of_one_leaf(id);
+        }
+        Ok(found)
+    }
+
+    /// [`Store::open_content`] where there is a file of it.
+    fn open_file(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
         if !self.0.prefixes.may_hold(id) {
             return Ok(None);
         }
