@@ -23,11 +23,13 @@ mod file;
 mod identity;
 mod index;
 mod layout;
+mod listing;
 mod map;
 mod one_leaf;
 mod open_files;
 mod partial;
 mod prefixes;
+mod record;
 mod recovery;
 mod seeded;
 mod trees;
@@ -240,36 +242,6 @@ impl Store {
     /// As [`Store::open_content`].
     pub fn length_of(&self, id: &ContentId) -> Result<Option<u64>, StoreError> {
         Ok(self.open_content(id)?.map(|content| content.length()))
-    }
-
-    /// What is held, at most `limit` of it, with lengths: complete content under its id, seeded
-    /// content under its SHA-256; tree files are left out. Whether seeded files are unchanged shows
-    /// when they are opened.
-    #[must_use]
-    pub fn contents(&self, limit: usize) -> Vec<(ContentId, u64)> {
-        let list = || -> Result<_, redb::Error> {
-            let mut found = self.0.index.complete(Kind::Sha256, limit)?;
-            found.extend(
-                self.0
-                    .index
-                    .complete(Kind::Blake3, limit - found.len().min(limit))?,
-            );
-            let known = found.len();
-            // Some of the seeded files may be complete too, or the same content twice.
-            for (_, record) in self.0.index.seeded(Path::new(""), limit)? {
-                found.push((ContentId::sha256(record.sha256.0), record.identity.size));
-            }
-            if found.len() > known {
-                found.sort_unstable();
-                found.dedup();
-            }
-            found.truncate(limit);
-            Ok(found)
-        };
-        list().unwrap_or_else(|error| {
-            warn!(%error, "the index could not be listed");
-            Vec::new()
-        })
     }
 
     /// How much is held.
