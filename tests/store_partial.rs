@@ -266,9 +266,9 @@ fn what_is_blank_is_removed_at_the_next_start_and_not_before() {
     partials[2].sync().unwrap();
     partials[2].note_absent(leaf(7));
     partials[2].sync().unwrap();
-    for number in 3..5 {
-        write(&partials[number], LEAVES - 1);
-        partials[number].sync().unwrap();
+    for partial in &partials[3..] {
+        write(partial, LEAVES - 1);
+        partial.sync().unwrap();
     }
     // Another process, or this one once more, does not even look at them.
     assert!(Store::open(dir.path()).is_err());
