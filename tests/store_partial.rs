@@ -245,6 +245,55 @@ fn opened_twice_it_is_the_same_and_another_length_replaces_it() {
     assert_eq!(store.partials(), []);
 }
 
+/// Asked for once and never come: it does not lie there for ever.
+#[test]
+fn what_is_blank_is_removed_at_the_next_start_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let id = |number| ContentId::blake3([number; 32]);
+    let file = |number, suffix| {
+        let hash = id(number).hash;
+        dir.path().join(format!("partial/blake3-{hash}.{suffix}"))
+    };
+    let exist = |number| ["data", "map"].map(|suffix| file(number, suffix).exists());
+    let partials: Vec<_> = (0..5)
+        .map(|number| store.partial(&id(number), LENGTH).unwrap())
+        .collect();
+    // 0: nothing at all. 1: written and noted, never made durable.
+    write(&partials[1], 7);
+    // 2: durable, and taken back. 3: only in the last page of the map. 4: a damaged header.
+    write(&partials[2], 7);
+    partials[2].sync().unwrap();
+    partials[2].note_absent(leaf(7));
+    partials[2].sync().unwrap();
+    for partial in &partials[3..] {
+        write(partial, LEAVES - 1);
+        partial.sync().unwrap();
+    }
+    // Another process, or this one once more, does not even look at them.
+    assert!(Store::open(dir.path()).is_err());
+    drop(store);
+    assert!(Store::open(dir.path()).is_err());
+    assert!((0..5).all(|number| exist(number) == [true; 2]));
+    write(&partials[0], 1);
+    assert!(check(&partials[0], 1));
+    drop(partials);
+    let map = File::options().write(true).open(file(4, "map")).unwrap();
+    map.write_all_at(b"X", 0).unwrap();
+
+    let store = Store::open(dir.path()).unwrap();
+    for number in [0, 1, 2, 4] {
+        assert_eq!(exist(number), [false; 2], "{number}");
+        let again = store.partial(&id(number), LENGTH).unwrap();
+        assert!(again.present().is_empty());
+        again.discard();
+    }
+    let last = leaf(LEAVES - 1);
+    assert_eq!(store.partials(), [(id(3), LENGTH, last.len())]);
+    let kept = store.partial(&id(3), LENGTH).unwrap();
+    assert!(kept.holds(last) && check(&kept, LEAVES - 1));
+}
+
 #[test]
 fn a_damaged_map_is_not_trusted() {
     let dir = tempfile::tempdir().unwrap();

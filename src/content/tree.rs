@@ -27,6 +27,8 @@ const MAGIC: [u8; 4] = [0x42, 0x33, 0x54, 0x02];
 const HEADER: usize = 64;
 /// Bytes in a node.
 const NODE: usize = 32;
+/// Bytes in the tree file of content of one leaf.
+pub const ONE_LEAF: usize = HEADER + NODE;
 /// Parents that are verified at a time: 8 KiB of them and 16 KiB of their children.
 const BATCH: usize = 256;
 
@@ -118,6 +120,20 @@ pub fn leaf_value(index: u64, piece: &[u8]) -> Option<Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(index.checked_mul(LEAF)?);
     Some(Hash(hasher.update(piece).finalize_non_root()))
+}
+
+/// The tree file of `content`, which is one leaf: 1 to [`LEAF`] bytes. `None` if it is not, or if
+/// its BLAKE3 is not `root`.
+#[must_use]
+pub fn of_one_leaf(root: Hash, content: &[u8]) -> Option<[u8; ONE_LEAF]> {
+    let leaf = leaf_value(0, content)?;
+    if blake3::hash(content) != root.0 {
+        return None;
+    }
+    let mut tree = [0; ONE_LEAF];
+    tree[..HEADER].copy_from_slice(&header(root));
+    tree[HEADER..].copy_from_slice(&leaf.0);
+    Some(tree)
 }
 
 /// Whether `piece` is the `index`-th leaf of the content of `content_length` bytes with the BLAKE3
@@ -378,6 +394,24 @@ mod tests {
         assert_eq!(leaf_value(0, b""), None);
         assert_eq!(leaf_value(0, &[0; 4097]), None);
         assert_eq!(leaf_value(u64::MAX, b"x"), None);
+    }
+
+    #[test]
+    fn the_tree_of_one_leaf_is_that_which_hashing_makes() {
+        for length in [1, 1024, 1025, LEAF] {
+            let bytes = content(length);
+            let mut hasher = ContentHasher::new();
+            hasher.update(&bytes);
+            let digests = hasher.finish();
+            let tree = of_one_leaf(digests.blake3, &bytes).unwrap();
+            assert_eq!(tree.to_vec(), digests.tree);
+            assert_eq!(of_one_leaf(Hash([7; 32]), &bytes), None);
+            assert_eq!(of_one_leaf(digests.blake3, &bytes[1..]), None);
+        }
+        for bytes in [content(0), content(LEAF + 1)] {
+            let root = Hash(*blake3::hash(&bytes).as_bytes());
+            assert_eq!(of_one_leaf(root, &bytes), None);
+        }
     }
 
     #[test]

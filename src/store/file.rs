@@ -23,6 +23,8 @@ struct Inner {
     length: u64,
     /// Where a seeded file lies and what it was when hashed; `None` for files of the store's own.
     seeded: Option<(PathBuf, Identity)>,
+    /// What it was made from in memory, if it was.
+    source: Option<Content>,
 }
 
 impl Content {
@@ -32,6 +34,17 @@ impl Content {
             file,
             length,
             seeded: None,
+            source: None,
+        }))
+    }
+
+    /// A file in memory that was made from `source` and counts as long as that does.
+    pub(super) fn made(file: File, length: u64, source: Self) -> Self {
+        Self(Arc::new(Inner {
+            file,
+            length,
+            seeded: None,
+            source: Some(source),
         }))
     }
 
@@ -52,6 +65,7 @@ impl Content {
             file,
             length: found.size,
             seeded: Some((path.to_owned(), found)),
+            source: None,
         }))))
     }
 
@@ -79,6 +93,9 @@ impl Content {
     /// system calls, no disk access in the usual case.
     #[must_use]
     pub fn still_valid(&self) -> bool {
+        if let Some(source) = &self.0.source {
+            return source.still_valid();
+        }
         let Some((path, identity)) = &self.0.seeded else {
             return true;
         };

@@ -21,8 +21,8 @@ use tracing::warn;
 
 use crate::content::{ContentId, Hash, Kind};
 
-use super::identity::Identity;
 use super::prefixes::prefix;
+use super::record::Record;
 
 /// Kind and hash -> length.
 const COMPLETE: TableDefinition<[u8; 33], u64> = TableDefinition::new("complete_v1");
@@ -44,83 +44,6 @@ const STATE: TableDefinition<&str, u64> = TableDefinition::new("state_v1");
 
 /// Pages kept in memory; the system's page cache holds the rest.
 const CACHE: usize = 16 << 20;
-
-/// A seeded file as the index has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) sha256: Hash,
-    pub(super) blake3: Hash,
-    pub(super) identity: Identity,
-}
-
-const RECORD: usize = 32 + 32 + 8 + 12 + 12 + 8 + 8 + 8;
-
-impl Record {
-    fn encode(&self, number: u64) -> [u8; RECORD] {
-        let mut bytes = [0; RECORD];
-        let identity = &self.identity;
-        let mut rest = &mut bytes[..];
-        for part in [
-            &self.sha256.0[..],
-            &self.blake3.0,
-            &identity.size.to_le_bytes(),
-            &identity.mtime.0.to_le_bytes(),
-            &identity.mtime.1.to_le_bytes(),
-            &identity.ctime.0.to_le_bytes(),
-            &identity.ctime.1.to_le_bytes(),
-            &identity.inode.to_le_bytes(),
-            &identity.device.to_le_bytes(),
-            &number.to_le_bytes(),
-        ] {
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(part.len());
-            now.copy_from_slice(part);
-            rest = later;
-        }
-        bytes
-    }
-
-    fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
-        fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
-            let (now, later) = rest.split_first_chunk()?;
-            *rest = later;
-            Some(now)
-        }
-        let rest = &mut &*bytes;
-        let record = Self {
-            sha256: Hash(*take(rest)?),
-            blake3: Hash(*take(rest)?),
-            identity: Identity {
-                size: u64::from_le_bytes(*take(rest)?),
-                mtime: (
-                    i64::from_le_bytes(*take(rest)?),
-                    u32::from_le_bytes(*take(rest)?),
-                ),
-                ctime: (
-                    i64::from_le_bytes(*take(rest)?),
-                    u32::from_le_bytes(*take(rest)?),
-                ),
-                inode: u64::from_le_bytes(*take(rest)?),
-                device: u64::from_le_bytes(*take(rest)?),
-            },
-        };
-        Some((record, u64::from_le_bytes(*take(rest)?)))
-    }
-
-    pub(super) fn hash_of(&self, kind: Kind) -> Option<Hash> {
-        match kind {
-            Kind::Sha256 => Some(self.sha256),
-            Kind::Blake3 => Some(self.blake3),
-            Kind::TreeV2 => None,
-        }
-    }
-
-    fn prefixes(&self) -> [u64; 2] {
-        [
-            prefix(&ContentId::sha256(self.sha256.0)),
-            prefix(&ContentId::blake3(self.blake3.0)),
-        ]
-    }
-}
 
 fn key(id: &ContentId) -> [u8; 33] {
     let mut key = [0; 33];
@@ -305,18 +228,21 @@ impl Index {
         })
     }
 
-    /// Complete content of `kind`, at most `limit`.
-    pub(super) fn complete(&self, kind: Kind, limit: usize) -> Result<Vec<(ContentId, u64)>> {
-        let bound = |byte| {
-            key(&ContentId {
-                kind,
-                hash: Hash([byte; 32]),
-            })
-        };
+    /// Complete content of `kind` from the hash `from` on and round to it again, at most `limit`.
+    pub(super) fn complete(
+        &self,
+        kind: Kind,
+        from: Hash,
+        limit: usize,
+    ) -> Result<Vec<(ContentId, u64)>> {
+        let bound = |hash| key(&ContentId { kind, hash });
+        let (first, last) = (bound(Hash([0; 32])), bound(Hash([0xff; 32])));
+        let from = bound(from);
         self.read(|txn| {
             let table = txn.open_table(COMPLETE)?;
             let mut found = Vec::new();
-            for entry in table.range(bound(0)..=bound(0xff))?.take(limit) {
+            let before = table.range(first..from)?;
+            for entry in table.range(from..=last)?.chain(before).take(limit) {
                 let (key, length) = entry?;
                 found.extend(id(&key.value()).map(|id| (id, length.value())));
             }
@@ -459,6 +385,22 @@ impl Index {
                 );
             }
             Ok(found)
+        })
+    }
+
+    /// The path of the seeded file that is next to `place` among the first 64 bits of ids.
+    pub(super) fn seeded_near(&self, place: u64) -> Result<Option<PathBuf>> {
+        self.read(|txn| {
+            let ids = txn.open_table(SEEDED_IDS)?;
+            let next = match ids.range((place, 0)..)?.next() {
+                Some(next) => Some(next?),
+                None => ids.first()?,
+            };
+            let Some((id, _)) = next else {
+                return Ok(None);
+            };
+            let found = txn.open_table(SEEDED_PATHS)?.get(id.value().1)?;
+            Ok(found.map(|found| path(found.value())))
         })
     }
 

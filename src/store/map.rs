@@ -3,7 +3,9 @@
 //! It is written in pages, only those that changed: the map of a terabyte is 32 MiB, a block that
 //! arrives costs one page. A page is written to one of its two slots in turn, with a generation and
 //! a checksum, so a write that power failure tears spoils only the newer slot and what was durable
-//! before stays trusted. A page with no good slot speaks of no leaf at all: wrong trust is worse
+//! before stays trusted. What such a write left is wiped before the slot is used again: all that
+//! keeps it from being good may be a sector that the next write, torn in its turn, happens to put
+//! right, long after the leaves that it speaks of came to be something else. A page with no good slot speaks of no leaf at all: wrong trust is worse
 //! than fetching again.
 //!
 //! ```text
@@ -17,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
@@ -124,6 +127,14 @@ impl Subject {
         }
         (head.get(8..)? == self.checksum(page, generation, bits)).then_some(generation)
     }
+
+    /// The generation and the bits of the newer of a page's good slots.
+    fn newest(self, page: u64, slots: &[u8]) -> Option<(u64, &[u8])> {
+        slots
+            .chunks_exact(PAGE)
+            .filter_map(|slot| Some((self.generation_of(page, slot)?, slot.get(PAGE_HEAD..)?)))
+            .max_by_key(|(generation, _)| *generation)
+    }
 }
 
 fn kind_number(kind: Kind) -> u8 {
@@ -189,6 +200,8 @@ pub(super) struct MapFile {
     /// Generations written since the last sync. If that fails they are written again to the same
     /// slot, never over the durable one.
     written: Vec<(u64, u64)>,
+    /// Page and number of the slots that hold the rest of a torn write.
+    torn: Vec<(u64, u64)>,
 }
 
 impl MapFile {
@@ -201,6 +214,7 @@ impl MapFile {
             subject,
             generations: BTreeMap::new(),
             written: Vec::new(),
+            torn: Vec::new(),
         })
     }
 
@@ -224,46 +238,41 @@ impl MapFile {
             subject,
             generations: BTreeMap::new(),
             written: Vec::new(),
+            torn: Vec::new(),
         };
         let mut present = RangeSet::new();
-        let end = map.file.metadata()?.len();
-        let mut slots = vec![0; 2 * PAGE];
-        let mut page = 0;
-        // A slot that was torn is wiped before it is used again: torn a second time, the sectors
-        // of both writes could add up to the first, which speaks of leaves that were lost.
-        let mut wiped = false;
-        while page < subject.page_count() {
-            let Some(next) = next_data(&map.file, slot_offset(page, 0), end)? else {
-                break;
-            };
-            page = page.max(next.saturating_sub(PAGE as u64) / (2 * PAGE as u64));
-            if page >= subject.page_count() {
-                break;
+        let (generations, torn) = (&mut map.generations, &mut map.torn);
+        each_page(&map.file, subject, |page, slots| {
+            if let Some((generation, bits)) = subject.newest(page, slots) {
+                generations.insert(page, generation);
+                add_bits(bits, subject.page_range(page), &mut present);
             }
-            read_what_is_there(&map.file, slot_offset(page, 0), &mut slots)?;
             for (number, slot) in (0..).zip(slots.chunks_exact(PAGE)) {
-                let torn = subject.generation_of(page, slot).is_none()
-                    && slot.iter().any(|byte| *byte != 0);
-                if torn {
-                    map.file
-                        .write_all_at(&[0; PAGE], slot_offset(page, number))?;
-                    wiped = true;
+                let written = slot.iter().take(PAGE_HEAD).any(|byte| *byte != 0);
+                if written && subject.generation_of(page, slot).is_none() {
+                    torn.push((page, number));
                 }
             }
-            let newest = slots
-                .chunks_exact(PAGE)
-                .filter_map(|slot| Some((subject.generation_of(page, slot)?, slot)))
-                .max_by_key(|(generation, _)| *generation);
-            if let Some((generation, slot)) = newest {
-                map.generations.insert(page, generation);
-                add_bits(&slot[PAGE_HEAD..], subject.page_range(page), &mut present);
-            }
-            page += 1;
-        }
-        if wiped {
-            map.file.sync_data()?;
-        }
+            ControlFlow::Continue(())
+        })?;
         Ok(Some((map, present)))
+    }
+
+    /// Whether a map says of no leaf that it is on disk; so does one whose header is not good.
+    pub(super) fn is_blank(file: &File) -> io::Result<bool> {
+        let Some(subject) = Self::subject_of(file)? else {
+            return Ok(true);
+        };
+        let mut blank = true;
+        each_page(file, subject, |page, slots| {
+            let newest = subject.newest(page, slots);
+            if newest.is_none_or(|(_, bits)| bits.iter().all(|byte| *byte == 0)) {
+                return ControlFlow::Continue(());
+            }
+            blank = false;
+            ControlFlow::Break(())
+        })?;
+        Ok(blank)
     }
 
     /// Whose leaves it speaks of.
@@ -271,8 +280,24 @@ impl MapFile {
         self.subject
     }
 
+    /// Wipes, durably, what torn writes left. Done at the first write, too, if it failed before.
+    pub(super) fn wipe_torn(&mut self) -> io::Result<()> {
+        if self.torn.is_empty() {
+            return Ok(());
+        }
+        for (page, slot) in &self.torn {
+            // Within one sector, so this cannot be torn.
+            self.file
+                .write_all_at(&[0; PAGE_HEAD], slot_offset(*page, *slot))?;
+        }
+        self.file.sync_data()?;
+        self.torn.clear();
+        Ok(())
+    }
+
     /// Writes `page` as `present` has it, not yet durably.
     pub(super) fn write_page(&mut self, page: u64, present: &RangeSet) -> io::Result<()> {
+        self.wipe_torn()?;
         let generation = self
             .generations
             .get(&page)
@@ -291,6 +316,32 @@ impl MapFile {
         self.generations.extend(written);
         Ok(())
     }
+}
+
+/// Gives `each` the number and both slots of every page that was ever written.
+fn each_page(
+    file: &File,
+    subject: Subject,
+    mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let end = file.metadata()?.len();
+    let mut slots = vec![0; 2 * PAGE];
+    let mut page = 0;
+    while page < subject.page_count() {
+        let Some(next) = next_data(file, slot_offset(page, 0), end)? else {
+            break;
+        };
+        page = page.max(next.saturating_sub(PAGE as u64) / (2 * PAGE as u64));
+        if page >= subject.page_count() {
+            break;
+        }
+        read_what_is_there(file, slot_offset(page, 0), &mut slots)?;
+        if each(page, &slots).is_break() {
+            break;
+        }
+        page += 1;
+    }
+    Ok(())
 }
 
 fn slot_offset(page: u64, slot: u64) -> u64 {

@@ -23,10 +23,13 @@ mod file;
 mod identity;
 mod index;
 mod layout;
+mod listing;
 mod map;
+mod one_leaf;
 mod open_files;
 mod partial;
 mod prefixes;
+mod record;
 mod recovery;
 mod seeded;
 mod trees;
@@ -152,7 +155,10 @@ impl Store {
     /// when it says yes; answered from memory.
     #[must_use]
     pub fn may_hold(&self, id: &ContentId) -> bool {
-        id.is_empty_content() || self.0.prefixes.may_hold(id)
+        id.is_empty_content()
+            || self.0.prefixes.may_hold(id)
+            // The tree of one leaf is made from its content.
+            || id.kind == Kind::TreeV2 && self.0.prefixes.may_hold(&ContentId::blake3(id.hash.0))
     }
 
     /// Opens content that is complete: in the store, or seeded and unchanged, or a tree file.
@@ -163,6 +169,15 @@ impl Store {
         if id.is_empty_content() {
             return Ok(Some(self.0.empty.clone()));
         }
+        let found = self.open_file(id)?;
+        if found.is_none() && id.kind == Kind::TreeV2 {
+            return self.tree_of_one_leaf(id);
+        }
+        Ok(found)
+    }
+
+    /// [`Store::open_content`] where there is a file of it.
+    fn open_file(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
         if !self.0.prefixes.may_hold(id) {
             return Ok(None);
         }
@@ -227,36 +242,6 @@ impl Store {
     /// As [`Store::open_content`].
     pub fn length_of(&self, id: &ContentId) -> Result<Option<u64>, StoreError> {
         Ok(self.open_content(id)?.map(|content| content.length()))
-    }
-
-    /// What is held, at most `limit` of it, with lengths: complete content under its id, seeded
-    /// content under its SHA-256; tree files are left out. Whether seeded files are unchanged shows
-    /// when they are opened.
-    #[must_use]
-    pub fn contents(&self, limit: usize) -> Vec<(ContentId, u64)> {
-        let list = || -> Result<_, redb::Error> {
-            let mut found = self.0.index.complete(Kind::Sha256, limit)?;
-            found.extend(
-                self.0
-                    .index
-                    .complete(Kind::Blake3, limit - found.len().min(limit))?,
-            );
-            let known = found.len();
-            // Some of the seeded files may be complete too, or the same content twice.
-            for (_, record) in self.0.index.seeded(Path::new(""), limit)? {
-                found.push((ContentId::sha256(record.sha256.0), record.identity.size));
-            }
-            if found.len() > known {
-                found.sort_unstable();
-                found.dedup();
-            }
-            found.truncate(limit);
-            Ok(found)
-        };
-        list().unwrap_or_else(|error| {
-            warn!(%error, "the index could not be listed");
-            Vec::new()
-        })
     }
 
     /// How much is held.

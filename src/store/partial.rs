@@ -362,7 +362,7 @@ fn create(path: &Path) -> Result<File, StoreError> {
         .map_err(|e| StoreError::io("create", path, e))
 }
 
-fn open_for_writing(path: &Path) -> io::Result<File> {
+pub(super) fn open_for_writing(path: &Path) -> io::Result<File> {
     let open = || OpenOptions::new().read(true).write(true).open(path);
     match open() {
         // Killed between the protecting and the renaming of `complete`.
@@ -384,7 +384,11 @@ fn resume(layout: &Layout, subject: Subject) -> Option<(File, MapFile, RangeSet)
     if data.metadata().ok()?.len() != subject.length {
         return None;
     }
-    let (map, present) = MapFile::load(map).ok()??;
+    let (mut map, present) = MapFile::load(map).ok()??;
+    if let Err(error) = map.wipe_torn() {
+        // The first sync does it, or fails.
+        warn!(id = %subject.id, %error, "the map of partial content could not be written");
+    }
     Some((data, map, present))
 }
 

@@ -66,8 +66,11 @@ fn is_damage(error: &Error) -> bool {
 }
 
 impl Store {
-    /// Looks through the `partial` folder: removes what means nothing, and enters into the index
-    /// what was completed and perhaps not entered.
+    /// Looks through the `partial` folder: removes what means nothing or is blank, and enters into
+    /// the index what was completed and perhaps not entered.
+    ///
+    /// Only while the store is being opened: then its lock is held and no partial content is open,
+    /// in this process or another, so whatever lies there was left.
     pub(super) fn recover_partials(&self) -> Result<(), StoreError> {
         let layout = self.layout();
         let folder = layout.partial_root();
@@ -104,9 +107,28 @@ impl Store {
                 self.0.index.add_complete(&[(*id, length)])?;
                 self.changed(1, Some((*id, length)))
             }
-            None if layout.partial_data(id).exists() => Ok(()),
+            None if layout.partial_data(id).exists() => self.remove_blank(id),
             None => partial::remove_files(layout, id),
         }
+    }
+
+    /// Removes partial content of which nothing is present: what was asked for once and never
+    /// came, or nothing that was made durable.
+    fn remove_blank(&self, id: &ContentId) -> Result<(), StoreError> {
+        let (data, map) = (
+            self.layout().partial_data(id),
+            self.layout().partial_map(id),
+        );
+        let blank = partial::open_for_writing(&map).and_then(|file| MapFile::is_blank(&file));
+        if !blank.map_err(|e| StoreError::io("read", &map, e))? {
+            return Ok(());
+        }
+        // Not made durable, as there may be thousands: a map that is blank can be taken for that
+        // of any data, and either file alone is removed at the next start.
+        for path in [data, map] {
+            remove_file(&path).map_err(|e| StoreError::io("remove", &path, e))?;
+        }
+        Ok(())
     }
 
     /// Makes the part of the index that can be made from the files again: complete content and

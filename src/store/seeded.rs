@@ -10,7 +10,7 @@ use crate::content::{ContentId, Digests, Hash};
 use super::Store;
 use super::error::StoreError;
 use super::identity::Identity;
-use super::index::Record;
+use super::record::Record;
 
 /// A file seeded from where it lies, as it was when hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! They can be made again from their content, and a million small ones are not worth a million
 //! fsyncs. So a small one is not made durable when it is written but verified when it is opened; a
 //! large one, where that would take long, the other way round. Content of a single leaf has no tree
-//! worth keeping: the content itself is its proof, and its one node cannot be verified.
+//! worth keeping, since its one node cannot be verified; see [`super::one_leaf`].
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -31,7 +31,7 @@ impl Store {
             return Ok(());
         }
         let id = ContentId::tree_v2(digests.blake3.0);
-        if self.open_content(&id)?.is_some() {
+        if self.open_file(&id)?.is_some() {
             return Ok(());
         }
         let layout = self.layout();
