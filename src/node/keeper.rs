@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::shared::{Keep, Shared, disk_failure};
 use super::transfer::Transfer;
-use crate::content::{ContentHasher, ContentId, Kind};
+use crate::content::{ByteRange, ContentHasher, ContentId, Kind};
 
 /// How often partial content is synced, and by what multiple of the time it took at least.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
@@ -41,6 +41,14 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
                 if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
                     to_learn.push_back(transfer.id);
                 }
+            }
+            Ok(Keep::Idle(transfer)) => sync(shared, &transfer),
+            Ok(Keep::Peers(peers)) => {
+                if let Err(error) = shared.store.remember_peers(&peers) {
+                    debug!(%error, "could not remember peers");
+                }
+                // About once a minute, beside it: descriptors of content that nobody asked for.
+                shared.store.close_unused();
             }
             Ok(Keep::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
@@ -80,13 +88,20 @@ fn keep(shared: &Shared, transfer: &Arc<Transfer>) {
 pub(super) fn sync_partials(shared: &Shared) -> Duration {
     let started = Instant::now();
     for transfer in shared.transfers() {
-        if transfer.take_dirty()
-            && let Err(error) = transfer.partial.sync()
-        {
-            warn!(id = %transfer.id, %error, "could not make partial content durable");
-        }
+        sync(shared, &transfer);
     }
     started.elapsed()
+}
+
+fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
+    if transfer.take_dirty()
+        && let Err(error) = transfer.partial.sync()
+    {
+        warn!(id = %transfer.id, %error, "could not make partial content durable");
+        // The kernel may have dropped what it could not write: it is fetched again.
+        transfer.only_kept(&transfer.partial.present());
+        shared.lost(transfer.id, ByteRange::new(0, u64::MAX));
+    }
 }
 
 /// Content that is being hashed for its other ids.
@@ -126,6 +141,14 @@ impl Learning {
             return Some(self);
         }
         let digests = self.hasher.finish();
+        let expected = match self.id.kind {
+            Kind::Sha256 => digests.sha256,
+            Kind::Blake3 | Kind::TreeV2 => digests.blake3,
+        };
+        if expected != self.id.hash {
+            warn!(id = %self.id, "complete content does not have its hash any more");
+            return None;
+        }
         debug!(id = %self.id, "learnt the other hashes");
         shared.store.learned_digests(&digests);
         None

@@ -175,7 +175,7 @@ impl Node {
             return;
         };
         let shared = &self.0.shared;
-        ticker::remember_peers(shared);
+        let report = self.report();
         shared.stopping.store(true, Ordering::Release);
         shared.fail_everything();
         drop(threads.ticker);
@@ -193,6 +193,11 @@ impl Node {
             }
             shared.fail_everything();
             keeper::sync_partials(&shared);
+            if let Some(report) = report.filter(|report| !report.good_peers.is_empty())
+                && let Err(error) = shared.store.remember_peers(&report.good_peers)
+            {
+                tracing::debug!(%error, "could not remember peers");
+            }
             if let Err(error) = shared.store.flush() {
                 tracing::warn!(%error, "the index could not be made durable");
             }

@@ -16,6 +16,7 @@ use tracing::debug;
 use super::lan::Beacons;
 use super::shared::{Arrival, Command, Read, Report, Shared};
 use super::socket::{BATCH, ReceiveBatch, SendBatch, Socket, Waker};
+use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId};
 use crate::store::Content;
 use crate::swarm::{Answer, Ask, Event, MAX_ANSWER, Swarm, Time};
@@ -26,6 +27,8 @@ const OPEN: usize = 128;
 pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
 const MAX_UNWRITTEN: u64 = 48 << 20;
+/// Datagrams that may wait for the socket: 14 MB of the largest answers.
+const MAX_BACKLOG: usize = 4 * BATCH;
 /// Batches taken from the socket before something else has its turn.
 const BATCHES_A_TURN: usize = 4;
 
@@ -163,6 +166,10 @@ impl Network {
         if self.shared.unwritten.load(Ordering::Relaxed) > MAX_UNWRITTEN / 2 {
             timeout = timeout.min(Duration::from_millis(1));
         }
+        if !self.outgoing.is_empty() {
+            // What the swarm wants to send next must wait anyway.
+            timeout = timeout.max(Duration::from_millis(1));
+        }
         self.socket.wait(Some(timeout), !self.outgoing.is_empty());
     }
 
@@ -183,12 +190,8 @@ impl Network {
                         self.swarm.want(now, id, range, class);
                     }
                 }
-                Command::WantOnly(id, wants) => {
-                    self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
-                    for (range, class) in wants {
-                        self.swarm.want(now, id, range, class);
-                    }
-                }
+                Command::WantAnew(transfer) => self.want_anew(now, &transfer),
+                Command::Resume(id, length) => self.swarm.resume(now, id, length),
                 Command::Forget(id) => self.swarm.forget(id),
                 Command::Refetch(id, range) => self.swarm.refetch(id, range),
                 Command::Distrust(id, peers) => {
@@ -205,6 +208,20 @@ impl Network {
             }
         }
         true
+    }
+
+    /// Wants of a transfer just what it wants at this moment. It is asked here, on the thread that
+    /// wants are posted to, so that no want that was posted meanwhile is undone.
+    fn want_anew(&mut self, now: Time, transfer: &Arc<Transfer>) {
+        let id = transfer.id;
+        let current = self.shared.transfer(&id);
+        if current.is_some_and(|current| !Arc::ptr_eq(&current, transfer)) {
+            return;
+        }
+        self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
+        for (range, class) in transfer.wants() {
+            self.swarm.want(now, id, range, class);
+        }
     }
 
     fn report(&self) -> Report {
@@ -253,6 +270,10 @@ impl Network {
     /// Answers at once what is not here at all or lies in the page cache; the rest goes to the
     /// server thread.
     fn handle_ask(&mut self, ask: Ask) {
+        if self.outgoing.len() >= MAX_BACKLOG {
+            // The uplink is slower than what is asked of us: dropped, as the network would.
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         let answered = self.answer_from_memory(&ask, &mut scratch);
         self.scratch = scratch;
@@ -307,6 +328,9 @@ impl Network {
     fn answer_read(&mut self, read: &Read) {
         for (id, content) in &read.opened {
             self.open.put(*id, content.clone());
+        }
+        if self.outgoing.len() >= MAX_BACKLOG {
+            return;
         }
         let answers: Vec<Answer<'_>> = read
             .answers

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use tracing::{debug, warn};
 
 use super::shared::{Keep, Shared};
-use super::transfer::Transfer;
+use super::transfer::{Phase, Transfer};
 use crate::content::{ContentId, Kind, tree};
 
 /// Bytes hashed at a time: they stay in the second-level cache between the copy and the hash.
@@ -49,6 +49,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
                 Ok(read) if read == chunk.len() => proof.update(chunk),
                 result => {
                     warn!(id = %transfer.id, ?result, "could not read back what arrived");
+                    transfer.unreadable();
                     transfer.fail_all(super::Failure::Disk(libc::EIO));
                     return false;
                 }
@@ -74,7 +75,9 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
         debug!(id = %transfer.id, length = transfer.length, "proven");
         let released = transfer.proved();
         shared.release(transfer, released);
-        let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
+        if transfer.phase() == Phase::Proven {
+            let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
+        }
     } else {
         shared.is_wrong(transfer, false);
     }

@@ -13,13 +13,14 @@ use crate::swarm::{Ask, Question};
 
 /// Runs until it is told to stop (`None`).
 pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &AtomicUsize) {
+    let mut random = fastrand::Rng::new();
     while let Ok(Some(mut ask)) = asks.recv() {
         waiting.fetch_sub(1, Ordering::Relaxed);
         if shared.is_stopping() {
             return;
         }
         if ask.list {
-            ask.listing = shared.store.contents(ask.listed());
+            ask.listing = shared.store.sample(ask.listed(), random.u64(..));
         }
         let mut opened = Vec::new();
         let answers = ask

@@ -26,7 +26,7 @@ use super::network::Mailbox;
 use super::pending::{Pending, Ticket, ValueTicket, Waiting};
 use super::transfer::{Phase, Released, Transfer, WholeWaiter};
 use super::types::{Config, ContentInfo, Done, Failure};
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Content, Store, StoreError};
 use crate::swarm::{Ask, Class, PeerReport, Stats};
 
@@ -34,6 +34,8 @@ use crate::swarm::{Ask, Class, PeerReport, Stats};
 const MAX_WAITING: usize = 16_384;
 /// How long "nobody has it" is remembered.
 const MISS_LASTS: Duration = Duration::from_secs(1);
+/// How long it is remembered that something exists that nobody opened.
+const LOOKED_UP: Duration = Duration::from_secs(60);
 /// How long it is remembered that what was sent was wrong.
 const WRONG_LASTS: Duration = Duration::from_secs(60);
 /// Misses and suspicions remembered.
@@ -45,8 +47,10 @@ const ATTEMPTS: u32 = 8;
 pub(super) enum Command {
     Find(ContentId),
     Want(ContentId, Vec<(ByteRange, Class)>),
-    /// Replaces all that was wanted.
-    WantOnly(ContentId, Vec<(ByteRange, Class)>),
+    /// Wants what the transfer wants when this is handled, and nothing else of it.
+    WantAnew(Arc<Transfer>),
+    /// Finds what is partly held, of this length.
+    Resume(ContentId, u64),
     Forget(ContentId),
     /// What arrived of it is gone: it may be wanted again.
     Refetch(ContentId, ByteRange),
@@ -91,7 +95,19 @@ pub(super) enum Arrival {
 /// What the keeper thread is given.
 pub(super) enum Keep {
     Proven(Arc<Transfer>),
+    /// Nobody needs it any more; what it holds is made durable.
+    Idle(Arc<Transfer>),
+    /// Peers that answer, to be written down.
+    Peers(Vec<SocketAddr>),
     Stop,
+}
+
+/// Content of which a length and perhaps a part is known, and that nobody has open.
+#[derive(Clone, Copy)]
+struct LeftOver {
+    length: u64,
+    present: u64,
+    since: Instant,
 }
 
 /// A lookup that waits: one id, several askers.
@@ -103,6 +119,7 @@ struct Lookup {
 struct Suspects {
     on_trial: SocketAddr,
     others: Vec<SocketAddr>,
+    since: Instant,
 }
 
 /// What the threads of a node share.
@@ -120,7 +137,7 @@ pub(super) struct Shared {
     pub stopping: AtomicBool,
     transfers: Mutex<HashMap<ContentId, Arc<Transfer>>>,
     /// Partial content of earlier runs that nobody has opened yet, by length.
-    left_over: Mutex<HashMap<ContentId, (u64, u64)>>,
+    left_over: Mutex<HashMap<ContentId, LeftOver>>,
     lookups: Mutex<HashMap<ContentId, Lookup>>,
     misses: Mutex<LruCache<ContentId, Instant>>,
     suspects: Mutex<LruCache<ContentId, Suspects>>,
@@ -146,7 +163,14 @@ impl Shared {
         let left_over = store
             .partials()
             .into_iter()
-            .map(|(id, length, present)| (id, (length, present)))
+            .map(|(id, length, present)| {
+                let left = LeftOver {
+                    length,
+                    present,
+                    since: Instant::now(),
+                };
+                (id, left)
+            })
             .collect();
         let remembered = NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN);
         Self {
@@ -207,12 +231,12 @@ impl Shared {
         {
             return Some(transfer.info());
         }
-        let (length, present) = *lock(&self.left_over).get(&id)?;
+        let left = *lock(&self.left_over).get(&id)?;
         Some(ContentInfo {
             id,
-            length,
+            length: left.length,
             proven: false,
-            present,
+            present: left.present,
         })
     }
 
@@ -240,12 +264,14 @@ impl Shared {
         }
         let ticket = Ticket::new(done);
         let deadline = now + self.config.lookup_timeout;
-        lock(&self.lookups)
-            .entry(id)
-            .or_insert_with(|| Lookup { askers: Vec::new() })
-            .askers
-            .push((Arc::clone(&ticket), deadline));
-        self.mailbox.post(Command::Find(id));
+        {
+            let mut lookups = lock(&self.lookups);
+            let lookup = lookups
+                .entry(id)
+                .or_insert_with(|| Lookup { askers: Vec::new() });
+            lookup.askers.push((Arc::clone(&ticket), deadline));
+            self.mailbox.post(Command::Find(id));
+        }
         Some(Pending::new(ticket, id, self.me.clone()))
     }
 
@@ -271,13 +297,22 @@ impl Shared {
             self.is_wrong(&transfer, true);
         }
         let mut left_over = lock(&self.left_over);
-        if left_over.get(&id).is_some_and(|(old, _)| *old != length) {
+        if left_over.get(&id).is_some_and(|old| old.length != length) {
             left_over.remove(&id);
         }
         drop(left_over);
         let Some(lookup) = lock(&self.lookups).remove(&id) else {
             return;
         };
+        // Remembered, so that the open that follows need not ask again.
+        if self.transfer(&id).is_none() {
+            let fresh = LeftOver {
+                length,
+                present: 0,
+                since: Instant::now(),
+            };
+            lock(&self.left_over).entry(id).or_insert(fresh);
+        }
         let info = ContentInfo {
             id,
             length,
@@ -289,8 +324,6 @@ impl Shared {
                 done(Ok(info.clone()));
             }
         }
-        // Remembered, so that the open that follows need not ask again.
-        lock(&self.left_over).entry(id).or_insert((length, 0));
     }
 
     /// The transfer of `id`, begun or resumed where there is none.
@@ -306,20 +339,26 @@ impl Shared {
             .partial(&id, length)
             .map_err(|error| disk_failure(&error))?;
         let fresh = Arc::new(Transfer::new(partial));
-        let transfer = {
+        let (transfer, replaced) = {
             let mut transfers = lock(&self.transfers);
-            match transfers.get(&id) {
+            let (transfer, replaced) = match transfers.get(&id) {
                 Some(other) if other.phase() != Phase::Wrong && other.length == length => {
-                    Arc::clone(other)
+                    (Arc::clone(other), None)
                 }
                 _ => {
-                    transfers.insert(id, Arc::clone(&fresh));
-                    fresh
+                    let replaced = transfers.insert(id, Arc::clone(&fresh));
+                    (fresh, replaced)
                 }
-            }
+            };
+            lock(&self.left_over).remove(&id);
+            self.mailbox.post(Command::Resume(id, length));
+            (transfer, replaced)
         };
-        lock(&self.left_over).remove(&id);
-        self.mailbox.post(Command::Find(id));
+        if let Some(replaced) = replaced
+            && replaced.phase() == Phase::Arriving
+        {
+            self.is_wrong(&replaced, true);
+        }
         if transfer.needs_proof() {
             let _ = self.to_prove.send(Some(Arc::clone(&transfer)));
         }
@@ -394,14 +433,21 @@ impl Shared {
     }
 
     /// Tells the network what of a transfer is still wanted after some of it no longer is.
-    pub fn want_anew(&self, transfer: &Transfer) {
-        self.mailbox
-            .post(Command::WantOnly(transfer.id, transfer.wants()));
+    pub fn want_anew(&self, transfer: &Arc<Transfer>) {
+        self.mailbox.post(Command::WantAnew(Arc::clone(transfer)));
+    }
+
+    /// What arrived of `range` went astray: it is fetched again if it is still wanted.
+    pub fn lost(&self, id: ContentId, range: ByteRange) {
+        self.mailbox.post(Command::Refetch(id, range));
+        if let Some(transfer) = self.transfer(&id) {
+            self.want_anew(&transfer);
+        }
     }
 
     /// An operation on `id` ended before its time.
     pub fn forget_ended(&self, id: ContentId) {
-        let nobody_asks = {
+        {
             let mut lookups = lock(&self.lookups);
             match lookups.get_mut(&id) {
                 Some(lookup) => {
@@ -409,20 +455,23 @@ impl Shared {
                     let empty = lookup.askers.is_empty();
                     if empty {
                         lookups.remove(&id);
+                        // Posted under the lock, so that it cannot undo a later lookup's question.
+                        if self.transfer(&id).is_none() {
+                            self.mailbox.post(Command::Forget(id));
+                        }
                     }
-                    empty
                 }
-                None => false,
+                None => {}
             }
-        };
+        }
         match self.transfer(&id) {
             Some(transfer) => {
-                let (_, changed) = transfer.expire(Instant::now(), Duration::MAX);
+                let (released, changed) = transfer.expire(Instant::now(), Duration::MAX);
+                self.release(&transfer, released);
                 if changed {
                     self.want_anew(&transfer);
                 }
             }
-            None if nobody_asks => self.mailbox.post(Command::Forget(id)),
             None => {}
         }
     }
@@ -437,6 +486,40 @@ impl Shared {
         for (failure, ticket) in released.failed {
             ticket.fail(failure);
         }
+    }
+
+    /// Keeps what arrived in the block cache, by whole leaves: `data` where it holds them, or read
+    /// back once the last piece of a leaf has come.
+    pub fn remember_leaves(
+        &self,
+        transfer: &Transfer,
+        part: ByteRange,
+        data: &[u8],
+        leaves: ByteRange,
+    ) {
+        let end = if leaves.end == transfer.length {
+            leaves.end
+        } else {
+            leaves.end - leaves.end % LEAF
+        };
+        let start = leaves.start.next_multiple_of(LEAF);
+        let whole = ByteRange::new(start, end.max(start));
+        if whole.is_empty() || self.config.cache == 0 {
+            return;
+        }
+        if whole == part {
+            self.cache.put(&transfer.id, part.start, data);
+            return;
+        }
+        super::scratch::with(whole.len(), |buffer| {
+            if transfer
+                .partial
+                .read_at(whole.start, buffer)
+                .is_ok_and(|read| read == buffer.len())
+            {
+                self.cache.put(&transfer.id, whole.start, buffer);
+            }
+        });
     }
 
     /// Gives the bytes of `range`, which are all here, to `done`: from the cache or the disk.
@@ -460,23 +543,26 @@ impl Shared {
         let id = transfer.id;
         let (mut released, suppliers) = transfer.is_wrong();
         let wholes = std::mem::take(&mut released.wholes);
-        {
-            let mut transfers = lock(&self.transfers);
-            if transfers
-                .get(&id)
-                .is_some_and(|current| Arc::ptr_eq(current, transfer))
-            {
-                transfers.remove(&id);
-            }
-        }
+        // The files go first: who begins anew must not find them.
         transfer.partial.discard();
         self.cache.forget(&id);
+        {
+            let mut transfers = lock(&self.transfers);
+            let current = transfers
+                .get(&id)
+                .is_some_and(|current| Arc::ptr_eq(current, transfer));
+            if current {
+                transfers.remove(&id);
+            }
+            if current || !transfers.contains_key(&id) {
+                self.mailbox.post(Command::WantAnew(Arc::clone(transfer)));
+                self.mailbox
+                    .post(Command::Refetch(id, ByteRange::new(0, u64::MAX)));
+            }
+        }
         if !other_length {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");
             lock(&self.wrong).put(id, Instant::now());
-            self.mailbox.post(Command::WantOnly(id, Vec::new()));
-            self.mailbox
-                .post(Command::Refetch(id, ByteRange::new(0, u64::MAX)));
             self.suspect(id, suppliers);
         }
         self.release(transfer, released);
@@ -507,13 +593,29 @@ impl Shared {
         others.retain(|other| suppliers.len() != 1 || !suppliers.contains(other));
         if let Some(on_trial) = others.pop() {
             self.mailbox.post(Command::Only(id, Some(on_trial)));
-            suspects.put(id, Suspects { on_trial, others });
+            let since = Instant::now();
+            suspects.put(
+                id,
+                Suspects {
+                    on_trial,
+                    others,
+                    since,
+                },
+            );
+        } else {
+            self.mailbox.post(Command::Only(id, None));
         }
     }
 
     /// The source that is on trial for `id` does not deliver: the next one's turn.
-    pub fn next_on_trial(&self, id: ContentId) {
+    pub fn next_on_trial(&self, id: ContentId, after: Duration) {
         let mut suspects = lock(&self.suspects);
+        if suspects
+            .peek(&id)
+            .is_none_or(|known| known.since.elapsed() < after)
+        {
+            return;
+        }
         let Some(mut known) = suspects.pop(&id) else {
             return;
         };
@@ -521,6 +623,7 @@ impl Shared {
         match known.others.pop() {
             Some(next) => {
                 known.on_trial = next;
+                known.since = Instant::now();
                 self.mailbox.post(Command::Only(id, Some(next)));
                 suspects.put(id, known);
             }
@@ -538,7 +641,14 @@ impl Shared {
                 done(Ok(transfer.info()));
             }
         }
-        lock(&self.transfers).remove(&id);
+        let mut transfers = lock(&self.transfers);
+        if transfers
+            .get(&id)
+            .is_some_and(|current| Arc::ptr_eq(current, transfer))
+        {
+            transfers.remove(&id);
+        }
+        drop(transfers);
         self.cache.forget(&id);
     }
 
@@ -579,21 +689,33 @@ impl Shared {
                 .collect();
             for transfer in &idle {
                 transfers.remove(&transfer.id);
+                // Under the lock, so that it cannot undo what a new transfer wants.
+                self.mailbox.post(Command::Forget(transfer.id));
+                if transfer.phase() == Phase::Arriving {
+                    let info = transfer.info();
+                    let left = LeftOver {
+                        length: info.length,
+                        present: info.present,
+                        since: now,
+                    };
+                    lock(&self.left_over).insert(info.id, left);
+                }
             }
             idle
         };
         for transfer in idle {
-            self.mailbox.post(Command::Forget(transfer.id));
-            if transfer.phase() == Phase::Arriving {
-                let info = transfer.info();
-                lock(&self.left_over).insert(info.id, (info.length, info.present));
-                if transfer.take_dirty()
-                    && let Err(error) = transfer.partial.sync()
-                {
-                    warn!(id = %transfer.id, %error, "could not make partial content durable");
-                }
-            }
+            self.cache.forget(&transfer.id);
+            let _ = self.to_keep.send(Keep::Idle(transfer));
         }
+        // What was looked up and not opened need not be remembered for long.
+        let mut left_over = lock(&self.left_over);
+        left_over.retain(|id, left| {
+            let keep = left.present > 0 || now.saturating_duration_since(left.since) < LOOKED_UP;
+            if !keep {
+                self.mailbox.post(Command::Forget(*id));
+            }
+            keep
+        });
     }
 
     /// Reads, lookups and fetches that wait.
@@ -620,14 +742,14 @@ impl Shared {
                 },
             );
         }
-        for (id, (length, present)) in lock(&self.left_over).iter() {
+        for (id, left) in lock(&self.left_over).iter() {
             // What was only looked up is neither held nor in flight.
-            if *present > 0 {
+            if left.present > 0 {
                 known.entry(*id).or_insert(ContentInfo {
                     id: *id,
-                    length: *length,
+                    length: left.length,
                     proven: false,
-                    present: *present,
+                    present: left.present,
                 });
             }
         }

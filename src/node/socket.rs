@@ -371,6 +371,11 @@ impl SendBatch {
         self.queue.is_empty()
     }
 
+    /// Datagrams that wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     pub fn is_full(&self) -> bool {
         self.queue.len() >= BATCH
     }

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::shared::{Command, Shared};
+use super::shared::{Command, Keep, Shared};
 
 /// How exactly limits are kept.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,7 +36,13 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
                 shared.want_anew(&transfer);
             }
             if transfer.is_stalled(now, TRIAL) {
-                shared.next_on_trial(transfer.id);
+                shared.next_on_trial(transfer.id, TRIAL);
+                // Should anything that arrived have gone astray on its way, this finds it.
+                for range in transfer.lacking_of_wanted() {
+                    shared.mailbox.post(Command::Refetch(transfer.id, range));
+                }
+                shared.want_anew(&transfer);
+                transfer.note_retry();
             }
         }
         shared.drop_idle(now, IDLE);
@@ -53,8 +59,7 @@ pub(super) fn remember_peers(shared: &Shared) {
     shared.mailbox.post(Command::Report(to));
     if let Ok(report) = report.recv_timeout(Duration::from_secs(1))
         && !report.good_peers.is_empty()
-        && let Err(error) = shared.store.remember_peers(&report.good_peers)
     {
-        tracing::debug!(%error, "could not remember peers");
+        let _ = shared.to_keep.send(Keep::Peers(report.good_peers));
     }
 }

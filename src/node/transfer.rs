@@ -77,6 +77,7 @@ struct State {
     next_reader: u64,
     used_at: Instant,
     progress_at: Instant,
+    retried_at: Instant,
     /// Written since the last sync.
     dirty: bool,
 }
@@ -132,6 +133,7 @@ impl Transfer {
                 next_reader: 0,
                 used_at: now,
                 progress_at: now,
+                retried_at: now,
                 dirty: false,
             }),
             partial,
@@ -244,23 +246,51 @@ impl Transfer {
     }
 
     /// Notes that the bytes of `range` are in the backing file; returns the reads that may be
-    /// answered now and whether the prover has something to do that it was not told of.
-    pub fn arrived(&self, range: ByteRange, from: SocketAddr) -> (Released, bool) {
+    /// answered now, the part around it that is here without a gap, on leaf boundaries where it can
+    /// be, and whether the prover has something to do that it was not told of.
+    pub fn arrived(&self, range: ByteRange, from: SocketAddr) -> (Released, ByteRange, bool) {
         let mut state = self.state();
         let mut released = Released::default();
         if state.phase != Phase::Arriving {
-            return (released, false);
+            return (released, ByteRange::default(), false);
         }
         let fresh = state.present.insert(range);
         *state.suppliers.entry(from).or_default() += fresh;
         state.progress_at = Instant::now();
         state.dirty = true;
-        if let Some(around) = state.present.around(range.start) {
-            let leaves = around.intersection(range.widened(LEAF, self.length));
-            self.partial.note_present(leaves);
-        }
+        let around = state.present.around(range.start).unwrap_or_default();
+        let leaves = around.intersection(range.widened(LEAF, self.length));
+        self.partial.note_present(leaves);
         self.release_present(&mut state, &mut released);
-        (released, Self::queue_for_proof(&mut state, self.length))
+        let to_prove = Self::queue_for_proof(&mut state, self.length);
+        (released, leaves, to_prove)
+    }
+
+    /// The parts of `range` that are not here.
+    pub fn lacking(&self, range: ByteRange) -> Vec<ByteRange> {
+        self.state().present.gaps(range).collect()
+    }
+
+    /// What is lacking of all that is wanted now.
+    pub fn lacking_of_wanted(&self) -> Vec<ByteRange> {
+        self.wants().into_iter().map(|(range, _)| range).collect()
+    }
+
+    /// The disk may have lost what it had not made durable: only `kept` is here still. The proof
+    /// begins anew.
+    pub fn only_kept(&self, kept: &RangeSet) {
+        let mut state = self.state();
+        if state.phase == Phase::Arriving {
+            state.present = kept.clone();
+            state.hashed = 0;
+            drop(state);
+            *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
+        }
+    }
+
+    /// The prover could not read what is here: it is done with this content until more arrives.
+    pub fn unreadable(&self) {
+        self.state().queued_for_proof = false;
     }
 
     /// What was here from an earlier run may need proof though nothing arrives.
@@ -389,7 +419,7 @@ impl Transfer {
         let mut changed = state.waiters.len() != before;
         let wholes = state.wholes.len();
         state.wholes.retain(|whole| !whole.ticket.is_done());
-        if stalled && state.phase == Phase::Arriving && !all_here {
+        if stalled && state.phase == Phase::Arriving {
             released.wholes = std::mem::take(&mut state.wholes);
         }
         if state.wholes.is_empty() && wholes > 0 {
@@ -453,14 +483,20 @@ impl Transfer {
             && now.saturating_duration_since(state.used_at) > after
     }
 
-    /// Whether it is wanted and nothing has come for `limit`.
+    /// A stall was dealt with: it counts anew.
+    pub fn note_retry(&self) {
+        self.state().retried_at = Instant::now();
+    }
+
+    /// Whether it is wanted and nothing has come for `limit`, nor was it dealt with.
     pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
         let state = self.state();
+        let quiet_since = state.progress_at.max(state.retried_at);
         let wanted = !state.waiters.is_empty() || !state.wholes.is_empty();
         wanted
             && state.phase == Phase::Arriving
             && state.present.bytes() < self.length
-            && now.saturating_duration_since(state.progress_at) >= limit
+            && now.saturating_duration_since(quiet_since) >= limit
     }
 
     /// Whether something was written since this was last asked.
@@ -478,6 +514,10 @@ impl Transfer {
     pub fn fail_all(&self, failure: Failure) {
         let (reads, wholes) = {
             let mut state = self.state();
+            // What ended is not fetched on in the background either: with a disk that is full that
+            // would go round for ever.
+            state.bulk = false;
+            state.ahead.clear();
             (
                 std::mem::take(&mut state.waiters),
                 std::mem::take(&mut state.wholes),

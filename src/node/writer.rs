@@ -1,13 +1,15 @@
 //! The writer thread: what arrived goes into the backing file and the cache, then to who waits.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use tracing::warn;
 
-use super::shared::{Arrival, Command, Shared, io_failure};
-use super::transfer::Phase;
+use super::shared::{Arrival, Shared, io_failure};
+use super::transfer::{Phase, Transfer};
 use crate::content::ByteRange;
 
 /// Runs until it is told to stop.
@@ -27,30 +29,49 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
                     && transfer.phase() == Phase::Arriving
                 {
                     let range = ByteRange::at(offset, length);
-                    match transfer.partial.write_at(offset, &data) {
-                        Ok(()) => {
-                            warned = false;
-                            shared.cache.put(&id, offset, &data);
-                            let (released, to_prove) = transfer.arrived(range, from);
-                            if to_prove {
-                                let _ = shared.to_prove.send(Some(Arc::clone(&transfer)));
+                    // What is here may have been hashed and given out: it is never overwritten.
+                    for part in transfer.lacking(range) {
+                        match write(shared, &transfer, part, offset, &data, from) {
+                            Ok(()) => warned = false,
+                            Err(error) => {
+                                if !warned {
+                                    warn!(%id, %error, "could not write what arrived");
+                                    warned = true;
+                                }
+                                transfer.fail_all(io_failure(&error));
+                                shared.lost(id, part);
                             }
-                            shared.release(&transfer, released);
-                        }
-                        Err(error) => {
-                            if !warned {
-                                warn!(%id, %error, "could not write what arrived");
-                                warned = true;
-                            }
-                            transfer.fail_all(io_failure(&error));
-                            shared.mailbox.post(Command::Refetch(id, range));
-                            shared.want_anew(&transfer);
                         }
                     }
+                } else {
+                    shared.lost(id, ByteRange::at(offset, length));
                 }
                 shared.unwritten.fetch_sub(length, Ordering::Relaxed);
             }
             Arrival::Stop => return,
         }
     }
+}
+
+/// Writes the bytes of `part`, of `data` that begins at `offset`, and wakes who waits for them.
+fn write(
+    shared: &Shared,
+    transfer: &Arc<Transfer>,
+    part: ByteRange,
+    offset: u64,
+    data: &[u8],
+    from: SocketAddr,
+) -> io::Result<()> {
+    let start = (part.start - offset) as usize;
+    let Some(data) = data.get(start..start + part.len() as usize) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    transfer.partial.write_at(part.start, data)?;
+    let (released, leaves, to_prove) = transfer.arrived(part, from);
+    shared.remember_leaves(transfer, part, data, leaves);
+    if to_prove {
+        let _ = shared.to_prove.send(Some(Arc::clone(transfer)));
+    }
+    shared.release(transfer, released);
+    Ok(())
 }

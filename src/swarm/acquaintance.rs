@@ -22,6 +22,8 @@ const PROBES_AT_ONCE: usize = 1;
 const PROBE_TICK: Duration = Duration::from_millis(100);
 /// Strangers' addresses taken from one list.
 const MAX_INTRODUCED: usize = 8;
+/// Peers at one IP address, beside those that the user named.
+const PER_HOST: usize = 8;
 /// With this many peers no more are taken from lists.
 const ENOUGH_PEERS: usize = 256;
 /// Content bytes asked for at a time of a peer on this machine, where no packet is fragmented.
@@ -81,6 +83,12 @@ impl Swarm {
     /// The peer at `address`, made if there is room for it.
     pub(super) fn meet(&mut self, now: Time, address: SocketAddr) -> Option<&mut Peer> {
         if !self.peers.contains_key(&address) {
+            // One host can have any number of ports, and must not fill the table with itself.
+            let ports = SocketAddr::new(address.ip(), 0)..=SocketAddr::new(address.ip(), u16::MAX);
+            let there = self.peers.range(ports).filter(|(_, peer)| !peer.pinned);
+            if !address::is_loopback(address) && there.count() >= PER_HOST {
+                return None;
+            }
             if self.peers.len() >= self.config.max_peers && !self.evict_peer(now) {
                 return None;
             }
@@ -147,6 +155,15 @@ impl Swarm {
                 _ => {}
             }
         }
+        let ours = self.secret.cookie(from.ip());
+        if let Some(theirs) = &greeting.their_cookie
+            && theirs.contains(&ours)
+        {
+            // Only we ask for this cookie: it is ourselves, by a beacon or by hearsay.
+            self.peers.remove(&from);
+            self.active.remove(&from);
+            return greeting;
+        }
         let near = address::is_near(from);
         if seal_key.is_none() && (greeting.verified || (beacon_answered && near)) {
             self.meet(now, from);
@@ -166,6 +183,7 @@ impl Swarm {
             }
             if proved {
                 peer.answered = Some(now);
+                peer.probes_unanswered = 0;
             }
             peer.returns_pings |= greeting.echo.is_some();
             if let Some((sent, sequence)) = peer.probe_sent
@@ -181,7 +199,16 @@ impl Swarm {
     }
 
     /// Takes a list of addresses, if it answers a question of ours.
-    pub(super) fn handle_peers(&mut self, now: Time, from: SocketAddr, named: &[SocketAddr]) {
+    pub(super) fn handle_peers(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        greeting: &Greeting,
+        named: &[SocketAddr],
+    ) {
+        if !greeting.verified && greeting.echo.is_none() {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };

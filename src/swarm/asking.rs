@@ -235,7 +235,8 @@ impl Swarm {
         let window = congestion.window(peer.length) + beyond;
         let total = self.in_flight + peer.length;
         congestion.in_flight() + peer.length <= window
-            && (total <= self.config.receive_budget || self.in_flight == 0)
+            && (total <= self.config.receive_budget
+                || (self.in_flight == 0 && self.config.receive_budget > 0))
     }
 }
 

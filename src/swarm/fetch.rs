@@ -336,7 +336,7 @@ impl Fetch {
 
     /// Whether another length has more supporters than the one that was decided on.
     pub fn is_outvoted(&self) -> bool {
-        let votes = |length: u64| self.claims.get(&length).map_or(0, BTreeSet::len);
+        let votes = |length: u64| self.claims.get(&length).map_or(0, votes);
         self.length
             .zip(self.favourite())
             .is_some_and(|(held, favourite)| votes(favourite) > votes(held).max(1))
@@ -344,15 +344,15 @@ impl Fetch {
 
     /// The length that most peers claim; of equals the shortest-known winner is the one held now.
     pub fn favourite(&self) -> Option<u64> {
-        let most = self.claims.values().map(BTreeSet::len).max()?;
+        let most = self.claims.values().map(votes).max()?;
         if let Some(held) = self.length
-            && self.claims.get(&held).is_some_and(|by| by.len() == most)
+            && self.claims.get(&held).is_some_and(|by| votes(by) == most)
         {
             return Some(held);
         }
         self.claims
             .iter()
-            .find(|(_, by)| by.len() == most)
+            .find(|(_, by)| votes(by) == most)
             .map(|(length, _)| *length)
     }
 
@@ -372,6 +372,20 @@ impl Fetch {
     pub fn is_refused(&self, peer: SocketAddr) -> bool {
         self.refused.contains(&peer)
     }
+}
+
+/// How many votes the peers of a claim have. One host can have many ports, so each IP has one; on
+/// loopback, where everybody shares one, each port.
+fn votes(by: &BTreeSet<SocketAddr>) -> usize {
+    let voter = |address: &SocketAddr| {
+        let port = if address.ip().is_loopback() {
+            address.port()
+        } else {
+            0
+        };
+        (address.ip(), port)
+    };
+    by.iter().map(voter).collect::<BTreeSet<_>>().len()
 }
 
 #[cfg(test)]

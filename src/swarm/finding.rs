@@ -52,7 +52,17 @@ impl Swarm {
             return;
         };
         let resting = !fetch.is_wanted() && (fetch.length.is_some() || !fetch.sought);
-        let sources = fetch.sources.len();
+        let peers = &self.peers;
+        let sources = fetch
+            .sources
+            .iter()
+            .filter(|(address, source)| {
+                source.rest_until <= now
+                    && peers
+                        .get(address)
+                        .is_some_and(|peer| peer.is_open() && peer.bench_until <= now)
+            })
+            .count();
         if resting || sources >= ENOUGH_SOURCES {
             fetch.search.wave_sent(now, ENOUGH_SOURCES);
             return;
@@ -76,6 +86,11 @@ impl Swarm {
             .collect();
         others.sort_unstable();
         let room = size.saturating_sub(wave.len());
+        if self.search_tokens < 1.0 {
+            // Not a wave: those that are due have their turn as tokens come.
+            fetch.search.next = now + Duration::from_millis(20);
+            return;
+        }
         wave.extend(others.into_iter().take(room).map(|(.., address)| address));
         for address in wave {
             if self.search_tokens < 1.0 {
@@ -130,11 +145,13 @@ impl Swarm {
         &mut self,
         now: Time,
         from: SocketAddr,
+        greeting: &Greeting,
         id: ContentId,
         named: &[SocketAddr],
     ) {
-        // Only who we asked may send us elsewhere.
-        if !self.peers.contains_key(&from) {
+        // Only who we asked may send us elsewhere, and only from an address that is its own.
+        let proved = greeting.verified || greeting.echo.is_some();
+        if !proved || !self.peers.contains_key(&from) {
             return;
         }
         let Some(fetch) = self.fetches.get_mut(&id) else {
@@ -167,18 +184,23 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&from) else {
             return;
         };
-        let Some(sequence) = greeting
+        let echoed = greeting
             .echo
-            .filter(|sequence| peer.request(*sequence).is_some_and(|r| r.id == id))
-            .or_else(|| peer.find_request_for(id))
-        else {
-            return;
+            .filter(|sequence| peer.request(*sequence).is_some_and(|r| r.id == id));
+        let sequence = match echoed {
+            Some(sequence) => sequence,
+            None if peer.returns_pings || !greeting.verified => return,
+            None => match peer.find_request_for(id) {
+                Some(sequence) => sequence,
+                None => return,
+            },
         };
         let Some(request) = peer.take_request(sequence) else {
             return;
         };
         let rtt = now.since(request.sent.at);
         peer.congestion.on_ping(now, rtt);
+        peer.settled = Some(now);
         self.settle(&request, from, sequence);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.search.answered(from);
@@ -191,7 +213,11 @@ impl Swarm {
 
     /// A peer answered for `id` and says that it is `length` bytes long.
     pub(super) fn handle_claim(&mut self, now: Time, from: SocketAddr, id: ContentId, length: u64) {
-        if length > MAX_LENGTH {
+        // Everybody knows the content of length zero, so no other id has it: that is a lie.
+        if length == 0 || length > MAX_LENGTH {
+            if let Some(fetch) = self.fetches.get_mut(&id) {
+                fetch.refuse(from);
+            }
             return;
         }
         let waited = self
@@ -271,20 +297,25 @@ impl Swarm {
             .map(|(id, _)| *id)
             .collect();
         for id in doubtful {
-            if let Some(fetch) = self.fetches.get_mut(&id)
-                && let Some(held) = fetch.length
-            {
-                let liars: Vec<_> = fetch
-                    .claims
-                    .get(&held)
-                    .into_iter()
-                    .flatten()
-                    .copied()
-                    .collect();
-                for liar in liars {
-                    fetch.refuse(liar);
-                }
+            let talks = |address: &SocketAddr| {
+                self.peers
+                    .get(address)
+                    .and_then(|peer| peer.heard)
+                    .is_some_and(|heard| now.since(heard) < DOUBT_AFTER)
+            };
+            let Some(fetch) = self.fetches.get_mut(&id) else {
+                continue;
+            };
+            let held = fetch.length.unwrap_or_default();
+            let silent = |length: &u64| !fetch.claims.get(length).into_iter().flatten().any(talks);
+            // We may be cut off ourselves: only when others talk while these are silent.
+            let other = fetch
+                .claims
+                .keys()
+                .any(|length| *length != held && !silent(length));
+            if silent(&held) && other {
                 fetch.progress_at = now;
+                fetch.claims.remove(&held);
                 self.decide_length(id);
             }
         }

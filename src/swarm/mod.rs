@@ -206,7 +206,7 @@ impl Swarm {
                     }
                 }
                 Message::PleaseListContent => reply.list = true,
-                Message::Peers(peers) => self.handle_peers(now, from, peers),
+                Message::Peers(peers) => self.handle_peers(now, from, &greeting, peers),
                 Message::Content {
                     id,
                     offset,
@@ -225,7 +225,7 @@ impl Swarm {
                 }
                 Message::MaybeTheyHaveSome { id, peers } => {
                     if let Some(id) = id.content() {
-                        self.handle_hint(now, from, id, peers);
+                        self.handle_hint(now, from, &greeting, id, peers);
                     }
                 }
                 Message::IDoNotHaveThat { id } => {
@@ -304,6 +304,16 @@ impl Swarm {
         Some(next)
     }
 
+    /// Looks for sources of `id` as [`Swarm::find`] does, where a part of content of `length` bytes
+    /// is held already: one stranger's other claim does not overthrow that.
+    pub fn resume(&mut self, now: Time, id: ContentId, length: u64) {
+        let fetch = self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
+        if fetch.length.is_none() && fetch.claims.is_empty() {
+            fetch.length = Some(length);
+        }
+        self.find(now, id);
+    }
+
     /// Looks for sources of `id`; [`Event::Found`] tells when there is one. Goes on until
     /// [`Swarm::forget`].
     pub fn find(&mut self, now: Time, id: ContentId) {
@@ -372,6 +382,9 @@ impl Swarm {
         self.find_quietly(now, id);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.refuse(peer);
+            if fetch.only == Some(peer) {
+                fetch.only = None;
+            }
             if fetch.sources.is_empty() {
                 fetch.length = None;
                 fetch.lose(ByteRange::new(0, u64::MAX));

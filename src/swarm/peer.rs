@@ -18,7 +18,11 @@ const MAX_REQUESTS: usize = 4096;
 /// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
 /// headers that larger answers would save are less than a tenth of what travels.
 pub(super) const ONE_PACKET: u64 = 900;
-/// How long a request that was given up may still be answered.
+/// Answers after which a peer that was shortened is asked for full lengths again.
+const ANSWERS_TO_LENGTHEN: u32 = 64;
+/// Requests that were given up and may still be answered.
+const MAX_LATE: usize = 1024;
+/// How long that is waited for.
 const LATE: Duration = Duration::from_secs(10);
 
 /// What a request is for.
@@ -57,6 +61,9 @@ pub(super) struct Peer {
     pub heard: Option<Time>,
     /// When it last answered something that we had asked.
     pub answered: Option<Time>,
+    /// When it last answered a request for a piece, with content or a "no". Other talk does not
+    /// count: a source that only chats must time out.
+    pub settled: Option<Time>,
     pub seal_key: u64,
     pub congestion: Congestion,
     requests: BTreeMap<u64, Request>,
@@ -71,6 +78,8 @@ pub(super) struct Peer {
     pub reorder: u64,
     /// Content bytes to ask for at a time.
     pub length: u64,
+    full_length: u64,
+    answers_since_shortened: u32,
     /// No data is asked of it before this.
     pub bench_until: Time,
     /// When it is to be probed next, and how many probes went unanswered in a row.
@@ -92,6 +101,7 @@ impl Peer {
             gives: false,
             heard: None,
             answered: None,
+            settled: None,
             seal_key,
             congestion: Congestion::new(now),
             requests: BTreeMap::new(),
@@ -101,6 +111,8 @@ impl Peer {
             highest_answered: None,
             reorder: 3,
             length,
+            full_length: length,
+            answers_since_shortened: 0,
             bench_until: Time::ZERO,
             probe_at: now,
             probes_unanswered: 0,
@@ -131,14 +143,26 @@ impl Peer {
 
     /// Whether another request can be remembered.
     pub fn has_request_room(&self) -> bool {
-        self.requests.len() < MAX_REQUESTS
+        self.live.len() < MAX_REQUESTS
     }
 
+    /// Remembers a request. When there are too many, the oldest that was given up is forgotten.
     pub fn remember(&mut self, sequence: u64, request: Request) {
         if request.live && request.purpose == Purpose::Piece {
             self.live.insert(sequence);
         }
         self.requests.insert(sequence, request);
+        if self.requests.len() > MAX_REQUESTS + MAX_LATE {
+            let live = &self.live;
+            let oldest = self
+                .requests
+                .keys()
+                .find(|old| !live.contains(old))
+                .copied();
+            if let Some(oldest) = oldest {
+                self.requests.remove(&oldest);
+            }
+        }
     }
 
     pub fn request(&self, sequence: u64) -> Option<&Request> {
@@ -176,9 +200,22 @@ impl Peer {
         self.requests.get(self.live.first()?)
     }
 
+    /// Asks for as much at a time as before it was shortened, once it has answered often enough: it
+    /// may just have been away.
+    pub fn lengthen(&mut self) {
+        if self.length >= self.full_length {
+            return;
+        }
+        self.answers_since_shortened += 1;
+        if self.answers_since_shortened >= ANSWERS_TO_LENGTHEN {
+            self.length = self.full_length;
+        }
+    }
+
     /// Asks for less at a time from now on: large answers may not get through at all where a
     /// firewall or an address translator drops fragments.
     pub fn shorten(&mut self) {
+        self.answers_since_shortened = 0;
         self.length = match self.length {
             16_385.. => 16_384,
             4097.. => 4096,
@@ -197,9 +234,7 @@ impl Peer {
     /// When silence becomes a timeout.
     pub fn timeout_at(&self) -> Option<Time> {
         let oldest = self.oldest_live()?.sent.at;
-        let since = self
-            .answered
-            .map_or(oldest, |answered| answered.max(oldest));
+        let since = self.settled.map_or(oldest, |settled| settled.max(oldest));
         Some(since + self.congestion.timeout())
     }
 

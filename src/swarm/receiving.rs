@@ -21,6 +21,8 @@ pub(super) struct Arrival<'a> {
 /// Short answers in a row after which a source rests, and for how long.
 const MAX_SHORT: u32 = 3;
 const REST: Duration = Duration::from_secs(2);
+/// Timeouts in a row after which a peer is no source any more until it answers a search.
+const GONE: u32 = 5;
 /// The longest that a silent peer is left alone.
 const LONGEST_BENCH: Duration = Duration::from_secs(8);
 /// How far the reorder threshold may grow.
@@ -61,7 +63,9 @@ impl Swarm {
         };
         peer.take_request(sequence);
         peer.answered = Some(now);
+        peer.settled = Some(now);
         peer.bench_until = Time::ZERO;
+        peer.lengthen();
         match request.purpose {
             Purpose::Piece => {
                 let length = peer.length;
@@ -78,7 +82,8 @@ impl Swarm {
             }
             Purpose::Search => peer.congestion.on_ping(now, now.since(request.sent.at)),
         }
-        if range.len() >= asked && !request.with_cookie {
+        let in_full = range.len() >= asked || arrival.eof == Some(range.end);
+        if in_full && !request.with_cookie {
             peer.gives = true;
         }
         let is_open = peer.is_open();
@@ -246,6 +251,16 @@ impl Swarm {
         self.mark_ready(request.id);
     }
 
+    /// `address` is gone: others are looked for in its place. It may come back as a source by
+    /// answering a search; the only source of an id stays one, for there is nobody better.
+    fn drop_source(&mut self, address: SocketAddr) {
+        for fetch in self.fetches.values_mut() {
+            if fetch.sources.len() > 1 {
+                fetch.sources.remove(&address);
+            }
+        }
+    }
+
     /// Gives up what has been overtaken or has timed out by `now`.
     pub(super) fn check_timeouts(&mut self, now: Time) {
         let active: Vec<SocketAddr> = self.active.iter().copied().collect();
@@ -265,6 +280,9 @@ impl Swarm {
                 peer.shorten();
             }
             let lost = peer.give_up_all();
+            if timeouts >= GONE {
+                self.drop_source(address);
+            }
             for (sequence, request) in lost {
                 self.give_up(address, sequence, &request);
                 if let Some(fetch) = self.fetches.get_mut(&request.id)

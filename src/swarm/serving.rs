@@ -18,6 +18,8 @@ use crate::wire::{Encoder, MAX_DATAGRAM, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
 pub const MAX_ANSWER: u64 = 40_960;
+/// Content bytes of all answers in one datagram: base64 makes four bytes of three.
+const MAX_ANSWERS_TOGETHER: u64 = 48_000;
 /// Content bytes that an address which has not proved itself gets.
 const STRANGER: u64 = 32;
 /// Bytes that an unproven address may be sent for each byte that it sent.
@@ -129,8 +131,11 @@ impl Reply {
     }
 
     pub fn question(&mut self, id: ContentId, offset: u64, length: u64) {
-        if self.questions.len() < MAX_QUESTIONS {
-            let most = if self.verified { MAX_ANSWER } else { STRANGER };
+        // What would not fit one datagram with the rest need not be read from the disk.
+        let queued: u64 = self.questions.iter().map(|question| question.length).sum();
+        let most = if self.verified { MAX_ANSWER } else { STRANGER };
+        let fits = queued + length.min(most) <= MAX_ANSWERS_TOGETHER;
+        if self.questions.len() < MAX_QUESTIONS && fits {
             self.questions.push(Question {
                 id,
                 offset,
