@@ -227,7 +227,7 @@ fn a_failed_handle_never_gets_the_repaired_rest() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is read in whatever order, one by one or at once, no handle collects all bytes of
     /// wrong content without an error.

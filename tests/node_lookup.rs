@@ -77,6 +77,27 @@ fn a_peer_that_has_it_tells_its_length() {
     assert_eq!((info.length, info.proven), (12_345, false));
 }
 
+/// Whoever is told that it exists can open it there and then.
+#[test]
+fn what_was_found_can_be_opened_in_done() {
+    let data = bytes("opened in done", 5000);
+    let id = sha256(&data);
+    let holder = Running::holding(&data);
+    let running = Running::new(&[holder.address()]);
+    let node = running.node.clone();
+    let (end, ends) = mpsc::channel();
+    let pending = running.lookup(
+        id,
+        Box::new(move |found| {
+            let opened = node.open(id).map(|reader| reader.length());
+            let _ = end.send((found.map(|info| info.length), opened));
+        }),
+    );
+    assert!(pending.is_some());
+    let (found, opened) = ends.recv_timeout(SOON).unwrap();
+    assert_eq!((found, opened), (Ok(5000), Ok(5000)));
+}
+
 #[test]
 fn cancelling_ends_it_at_once() {
     let silent = Peer::silent();

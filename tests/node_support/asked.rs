@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::{ContentInfo, Failure, Node, Pending, Reader};
 
-use super::SOON;
+use super::{SOON, wait};
 
 /// An operation that was begun.
 pub struct Asked<T> {
@@ -89,5 +89,5 @@ pub fn read(reader: &Reader, offset: u64, length: u32) -> Result<Vec<u8>, Failur
 #[track_caller]
 pub fn get(node: &Node, id: ContentId) -> Reader {
     lookup(node, id).end().expect("somebody has it");
-    node.open(id).expect("it can be opened")
+    wait("it to be opened", || node.open(id).ok())
 }
