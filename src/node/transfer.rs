@@ -491,3 +491,6 @@ impl Transfer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
