@@ -171,19 +171,24 @@ impl Peer {
         }
     }
 
-    /// The questions for bytes, searches left out, that come in the next `span`.
-    pub fn pieces_during(&self, span: Duration) -> Vec<Question> {
+    /// The questions that come in the next `span`.
+    pub fn questions_during(&self, span: Duration) -> Vec<Question> {
         let until = Instant::now() + span;
-        let mut pieces = Vec::new();
+        let mut questions = Vec::new();
         while let Ok(question) = self
             .heard
             .recv_timeout(until.saturating_duration_since(Instant::now()))
         {
-            if !question.is_search() {
-                pieces.push(question);
-            }
+            questions.push(question);
         }
-        pieces
+        questions
+    }
+
+    /// The same without searches.
+    pub fn pieces_during(&self, span: Duration) -> Vec<Question> {
+        let mut questions = self.questions_during(span);
+        questions.retain(|question| !question.is_search());
+        questions
     }
 }
 
