@@ -18,7 +18,7 @@ pub struct Asked<T> {
 
 type Done<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;
 
-/// Counts a call only when it is over, and its `done` dropped or called.
+/// Begins an operation whose `done` counts its calls and tells its end.
 fn begin<T: Send + 'static>(start: impl FnOnce(Done<T>) -> Option<Pending>) -> Asked<T> {
     let (end, ends) = mpsc::channel();
     let calls = Arc::new(AtomicUsize::new(0));

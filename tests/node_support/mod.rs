@@ -98,7 +98,7 @@ impl Place {
         }
     }
 
-    /// The same place after its node has stopped, for the next one.
+    /// A node in this place, with a configuration that `adjust` has changed.
     pub fn start(self, peers: &[SocketAddr], adjust: impl FnOnce(&mut Config)) -> Running {
         let mut config = self.config(peers);
         adjust(&mut config);

@@ -1,3 +1,5 @@
+//! A transfer alone, without threads or a network: who may be given what, and when.
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
