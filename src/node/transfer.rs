@@ -531,3 +531,6 @@ impl Transfer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What the tests of the room `node` share: real nodes on loopback, a scripted peer, bounded waits.
+//!
+//! An operation ends through a channel that is waited on for a bounded time; nothing sleeps in the
+//! hope that something has happened by then. Nodes stop and scripted peers end when they drop.
+
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod asked;
+mod peer;
+
+pub use asked::{Asked, fetch, get, lookup, read, start_read};
+pub use peer::{Peer, Question, Reply, Rule, part};
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use cjp2pfs::content::{ContentHasher, ContentId, Digests};
+use cjp2pfs::node::{Complete, Config, Node};
+use cjp2pfs::store::{Identity, Store};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// For what should take moments; long, because the machine may be busy with other tests.
+pub const SOON: Duration = Duration::from_secs(30);
+/// A limit that a test wants to see passing.
+pub const SHORT: Duration = Duration::from_millis(400);
+/// How long nothing must be heard before a peer or a node counts as quiet: longer than the first
+/// timeouts of the transport, which ask for lost bytes again.
+pub const QUIET: Duration = Duration::from_millis(1500);
+
+/// Bytes that nobody can guess, and that follow from `name`.
+pub fn bytes(name: &str, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new()
+        .update(name.as_bytes())
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+pub fn sha256(bytes: &[u8]) -> ContentId {
+    ContentId::sha256(Sha256::digest(bytes).into())
+}
+
+pub fn digests(bytes: &[u8]) -> Digests {
+    let mut hasher = ContentHasher::new();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// Panics, without printing megabytes, unless they are the same.
+#[track_caller]
+pub fn assert_same(got: &[u8], expected: &[u8]) {
+    assert_eq!(got.len(), expected.len(), "bytes");
+    let difference = got.iter().zip(expected).position(|(a, b)| a != b);
+    assert_eq!(difference, None, "the first difference");
+}
+
+/// A folder for one node's store and files.
+pub struct Place(TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn store(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+
+    /// Puts a file in the store that is served by all its ids.
+    pub fn hold(&self, bytes: &[u8]) -> Digests {
+        let digests = digests(bytes);
+        let path = self.0.path().join(digests.sha256.to_string());
+        fs::write(&path, bytes).unwrap();
+        let identity = Identity::of(&fs::symlink_metadata(&path).unwrap());
+        let store = Store::open(&self.store()).unwrap();
+        store.add_seeded(&path, identity, &digests).unwrap();
+        store.flush().unwrap();
+        digests
+    }
+
+    /// Generous limits, nothing completed by itself.
+    pub fn config(&self, peers: &[SocketAddr]) -> Config {
+        Config {
+            store: self.store(),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            peers: peers.to_vec(),
+            bootstrap: false,
+            lan: false,
+            cache: 64 << 20,
+            lookup_timeout: SOON,
+            read_timeout: SOON,
+            complete: Complete::Never,
+        }
+    }
+
+    /// A node in this place, with a configuration that `adjust` has changed.
+    pub fn start(self, peers: &[SocketAddr], adjust: impl FnOnce(&mut Config)) -> Running {
+        let mut config = self.config(peers);
+        adjust(&mut config);
+        let node = Node::start(config).unwrap();
+        Running {
+            node,
+            place: Some(self),
+        }
+    }
+}
+
+/// A node that is stopped when dropped.
+pub struct Running {
+    pub node: Node,
+    place: Option<Place>,
+}
+
+impl Running {
+    pub fn new(peers: &[SocketAddr]) -> Self {
+        Place::new().start(peers, |_| {})
+    }
+
+    pub fn with(peers: &[SocketAddr], adjust: impl FnOnce(&mut Config)) -> Self {
+        Place::new().start(peers, adjust)
+    }
+
+    /// A node that holds `bytes`.
+    pub fn holding(bytes: &[u8]) -> Self {
+        let place = Place::new();
+        place.hold(bytes);
+        place.start(&[], |_| {})
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.node.local_addr()
+    }
+
+    /// Stops the node; its store can be opened again when this returns.
+    pub fn stop(mut self) -> Place {
+        self.node.stop();
+        let place = self.place.take().unwrap();
+        drop(self);
+        wait("the store to be free", || Store::open(&place.store()).ok());
+        place
+    }
+}
+
+impl std::ops::Deref for Running {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.node
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.node.stop();
+    }
+}
+
+/// Looks again and again until there is something to see.
+#[track_caller]
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < SOON, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
