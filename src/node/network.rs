@@ -192,6 +192,7 @@ impl Network {
                 }
                 Command::WantAnew(transfer) => self.want_anew(now, &transfer),
                 Command::Resume(id, length) => self.swarm.resume(now, id, length),
+                Command::Rest(id) => self.swarm.rest(id),
                 Command::Forget(id) => self.swarm.forget(id),
                 Command::Refetch(id, range) => self.swarm.refetch(id, range),
                 Command::Distrust(id, peers) => {

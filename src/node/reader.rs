@@ -7,7 +7,7 @@ use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
 use super::scratch;
 use super::shared::{Shared, io_failure};
-use super::transfer::{Admission, Given, Phase, Transfer};
+use super::transfer::{Admission, Bulk, Given, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
 use crate::store::Content;
@@ -89,8 +89,11 @@ impl Reader {
 
     fn complete_in_bulk(&self) {
         if let Source::Arriving { transfer, .. } = &self.source {
-            self.node
-                .want(transfer, transfer.complete_in_bulk(), Class::Bulk);
+            self.node.want(
+                transfer,
+                transfer.complete_in_bulk(Bulk::Handle),
+                Class::Bulk,
+            );
         }
     }
 
@@ -158,6 +161,13 @@ impl Reader {
             }
             (Admission::Waits(missing), _, Some(ticket)) => {
                 self.node.want(transfer, missing, Class::Urgent);
+                // The last sweep of a node that stops may have come just before.
+                if self.node.is_stopping() {
+                    ticket
+                        .take()
+                        .into_iter()
+                        .for_each(|done| done(Err(Failure::Stopped)));
+                }
                 let me = Arc::downgrade(&self.node);
                 Some(Pending::new(ticket, transfer.id, me))
             }

@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 
 use super::network::Mailbox;
 use super::pending::{Pending, Ticket, ValueTicket, Waiting};
-use super::transfer::{Phase, Released, Transfer, WholeWaiter};
+use super::transfer::{Bulk, Phase, Released, Transfer, WholeWaiter};
 use super::types::{Config, ContentInfo, Done, Failure};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Content, Store, StoreError};
@@ -47,6 +47,8 @@ const ATTEMPTS: u32 = 8;
 pub(super) enum Command {
     Find(ContentId),
     Want(ContentId, Vec<(ByteRange, Class)>),
+    /// Searches for it no more; what is known of its sources stays.
+    Rest(ContentId),
     /// Wants what the transfer wants when this is handled, and nothing else of it.
     WantAnew(Arc<Transfer>),
     /// Finds what is partly held, of this length.
@@ -111,8 +113,23 @@ struct LeftOver {
 }
 
 /// A lookup that waits: one id, several askers.
+#[derive(Default)]
 struct Lookup {
-    askers: Vec<(Arc<ValueTicket<ContentInfo>>, Instant)>,
+    askers: Vec<Asker>,
+}
+
+struct Asker {
+    ticket: Arc<ValueTicket<ContentInfo>>,
+    deadline: Instant,
+    /// The operation that the lookup is a part of.
+    part_of: Option<Arc<dyn Waiting>>,
+}
+
+impl Asker {
+    /// Whether nobody waits for it any more.
+    fn is_over(&self) -> bool {
+        self.ticket.is_done() || self.part_of.as_ref().is_some_and(|whole| whole.is_done())
+    }
 }
 
 /// Peers of whom one supplied wrong bytes, and who of them is on trial now.
@@ -242,6 +259,15 @@ impl Shared {
 
     /// Finds out whether `id` exists and how long it is.
     pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.lookup_as_part(id, None, done)
+    }
+
+    fn lookup_as_part(
+        &self,
+        id: ContentId,
+        part_of: Option<Arc<dyn Waiting>>,
+        done: Done<ContentInfo>,
+    ) -> Option<Pending> {
         if let Some(info) = self.known(id) {
             done(Ok(info));
             return None;
@@ -266,11 +292,16 @@ impl Shared {
         let deadline = now + self.config.lookup_timeout;
         {
             let mut lookups = lock(&self.lookups);
-            let lookup = lookups
-                .entry(id)
-                .or_insert_with(|| Lookup { askers: Vec::new() });
-            lookup.askers.push((Arc::clone(&ticket), deadline));
+            lookups.entry(id).or_default().askers.push(Asker {
+                ticket: Arc::clone(&ticket),
+                deadline,
+                part_of,
+            });
             self.mailbox.post(Command::Find(id));
+        }
+        // The last sweep of a node that stops may have come just before.
+        if self.is_stopping() {
+            ticket.fail(Failure::Stopped);
         }
         Some(Pending::new(ticket, id, self.me.clone()))
     }
@@ -319,8 +350,8 @@ impl Shared {
             proven: false,
             present: 0,
         };
-        for (ticket, _) in lookup.askers {
-            if let Some(done) = ticket.take() {
+        for asker in lookup.askers {
+            if let Some(done) = asker.ticket.take() {
                 done(Ok(info.clone()));
             }
         }
@@ -381,8 +412,10 @@ impl Shared {
     /// Looks `id` up and goes on as its transfer says.
     pub fn fetch_whole(&self, id: ContentId, waiter: WholeWaiter) {
         let me = self.me.clone();
-        self.lookup(
+        let part_of: Arc<dyn Waiting> = Arc::clone(&waiter.ticket) as _;
+        self.lookup_as_part(
             id,
+            Some(part_of),
             Box::new(move |found| {
                 let Some(node) = me.upgrade() else {
                     waiter.ticket.fail(Failure::Stopped);
@@ -404,6 +437,13 @@ impl Shared {
     }
 
     fn await_whole(&self, id: ContentId, length: u64, waiter: WholeWaiter) {
+        if waiter.ticket.is_done() {
+            return;
+        }
+        if self.is_stopping() {
+            waiter.ticket.fail(Failure::Stopped);
+            return;
+        }
         let transfer = match self.begin(id, length) {
             Ok(transfer) => transfer,
             Err(failure) => {
@@ -412,7 +452,13 @@ impl Shared {
             }
         };
         match transfer.await_whole(waiter) {
-            Ok(()) => self.want(&transfer, transfer.complete_in_bulk(), Class::Bulk),
+            Ok(()) => {
+                let missing = transfer.complete_in_bulk(Bulk::Fetch);
+                self.want(&transfer, missing, Class::Bulk);
+                if self.is_stopping() {
+                    transfer.fail_all(Failure::Stopped);
+                }
+            }
             Err((Phase::Kept, waiter)) => {
                 if let Some(done) = waiter.ticket.take() {
                     done(Ok(transfer.info()));
@@ -449,30 +495,23 @@ impl Shared {
     pub fn forget_ended(&self, id: ContentId) {
         {
             let mut lookups = lock(&self.lookups);
-            match lookups.get_mut(&id) {
-                Some(lookup) => {
-                    lookup.askers.retain(|(ticket, _)| !ticket.is_done());
-                    let empty = lookup.askers.is_empty();
-                    if empty {
-                        lookups.remove(&id);
-                        // Posted under the lock, so that it cannot undo a later lookup's question.
-                        if self.transfer(&id).is_none() {
-                            self.mailbox.post(Command::Forget(id));
-                        }
+            if let Some(lookup) = lookups.get_mut(&id) {
+                lookup.askers.retain(|asker| !asker.is_over());
+                if lookup.askers.is_empty() {
+                    lookups.remove(&id);
+                    // Posted under the lock, so that it cannot undo a later lookup's question.
+                    if self.transfer(&id).is_none() {
+                        self.mailbox.post(Command::Forget(id));
                     }
                 }
-                None => {}
             }
         }
-        match self.transfer(&id) {
-            Some(transfer) => {
-                let (released, changed) = transfer.expire(Instant::now(), Duration::MAX);
-                self.release(&transfer, released);
-                if changed {
-                    self.want_anew(&transfer);
-                }
+        if let Some(transfer) = self.transfer(&id) {
+            let (released, changed) = transfer.expire(Instant::now(), Duration::MAX);
+            self.release(&transfer, released);
+            if changed {
+                self.want_anew(&transfer);
             }
-            None => {}
         }
     }
 
@@ -564,6 +603,8 @@ impl Shared {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");
             lock(&self.wrong).put(id, Instant::now());
             self.suspect(id, suppliers);
+            // Searched for again by who wants it again.
+            self.mailbox.post(Command::Rest(id));
         }
         self.release(transfer, released);
         for mut whole in wholes {
@@ -656,14 +697,14 @@ impl Shared {
     pub fn expire_lookups(&self, now: Instant) {
         let mut ended = Vec::new();
         lock(&self.lookups).retain(|id, lookup| {
-            lookup.askers.retain(|(ticket, deadline)| {
-                if ticket.is_done() {
+            lookup.askers.retain(|asker| {
+                if asker.is_over() {
                     return false;
                 }
-                if now < *deadline {
+                if now < asker.deadline {
                     return true;
                 }
-                ended.push((*id, Arc::clone(ticket)));
+                ended.push((*id, Arc::clone(&asker.ticket)));
                 false
             });
             if lookup.askers.is_empty() {
@@ -764,8 +805,8 @@ impl Shared {
     /// Ends everything that waits.
     pub fn fail_everything(&self) {
         let lookups: Vec<Lookup> = lock(&self.lookups).drain().map(|(_, l)| l).collect();
-        for (ticket, _) in lookups.into_iter().flat_map(|lookup| lookup.askers) {
-            ticket.fail(Failure::Stopped);
+        for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
+            asker.ticket.fail(Failure::Stopped);
         }
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);

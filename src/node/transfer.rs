@@ -71,7 +71,10 @@ struct State {
     waiters: Vec<ReadWaiter>,
     wholes: Vec<WholeWaiter>,
     ahead: Ahead,
-    bulk: bool,
+    /// Whether all of it is wanted because a handle reads on to its end.
+    bulk_for_handles: bool,
+    /// Whether it is because somebody fetches it.
+    bulk_for_fetches: bool,
     suppliers: BTreeMap<SocketAddr, u64>,
     readers: usize,
     next_reader: u64,
@@ -80,6 +83,21 @@ struct State {
     retried_at: Instant,
     /// Written since the last sync.
     dirty: bool,
+}
+
+impl State {
+    fn bulk(&self) -> bool {
+        self.bulk_for_handles || self.bulk_for_fetches
+    }
+}
+
+/// Why all of it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bulk {
+    /// A handle reads on to its end.
+    Handle,
+    /// Somebody fetches it.
+    Fetch,
 }
 
 /// One piece of content on its way.
@@ -127,7 +145,8 @@ impl Transfer {
                 waiters: Vec::new(),
                 wholes: Vec::new(),
                 ahead: Ahead::new(),
-                bulk: false,
+                bulk_for_handles: false,
+                bulk_for_fetches: false,
                 suppliers: BTreeMap::new(),
                 readers: 0,
                 next_reader: 0,
@@ -223,12 +242,16 @@ impl Transfer {
     }
 
     /// Wants all of it from now on; returns what is not here, or nothing if that was so already.
-    pub fn complete_in_bulk(&self) -> Vec<ByteRange> {
+    pub fn complete_in_bulk(&self, why: Bulk) -> Vec<ByteRange> {
         let mut state = self.state();
-        if state.bulk || state.phase != Phase::Arriving {
+        let already = state.bulk();
+        match why {
+            Bulk::Handle => state.bulk_for_handles = true,
+            Bulk::Fetch => state.bulk_for_fetches = true,
+        }
+        if already || state.phase != Phase::Arriving {
             return Vec::new();
         }
-        state.bulk = true;
         state.present.gaps(ByteRange::new(0, self.length)).collect()
     }
 
@@ -423,7 +446,7 @@ impl Transfer {
             released.wholes = std::mem::take(&mut state.wholes);
         }
         if state.wholes.is_empty() && wholes > 0 {
-            state.bulk = false;
+            state.bulk_for_fetches = false;
             changed = true;
         }
         (released, changed)
@@ -460,7 +483,7 @@ impl Transfer {
                     .map(|gap| (gap, Class::ReadAhead)),
             );
         }
-        if state.bulk {
+        if state.bulk() {
             wants.extend(state.present.gaps(whole).map(|gap| (gap, Class::Bulk)));
         }
         wants
@@ -475,7 +498,7 @@ impl Transfer {
             && !state.queued_for_proof
             && match state.phase {
                 Phase::Arriving => {
-                    !state.bulk || now.saturating_duration_since(state.progress_at) > after * 6
+                    !state.bulk() || now.saturating_duration_since(state.progress_at) > after * 6
                 }
                 Phase::Proven => false,
                 Phase::Kept | Phase::Wrong => true,
@@ -516,7 +539,8 @@ impl Transfer {
             let mut state = self.state();
             // What ended is not fetched on in the background either: with a disk that is full that
             // would go round for ever.
-            state.bulk = false;
+            state.bulk_for_handles = false;
+            state.bulk_for_fetches = false;
             state.ahead.clear();
             (
                 std::mem::take(&mut state.waiters),

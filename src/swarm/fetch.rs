@@ -162,20 +162,13 @@ impl Fetch {
             .collect()
     }
 
-    /// Wants nothing of `range` any more. What is in flight is let arrive.
+    /// Wants nothing of `range` any more. What is in flight is not asked for again, and is taken if
+    /// it is wanted again before it arrives.
     pub fn unwant(&mut self, range: ByteRange) {
         for class in Class::ALL {
             self.unasked[class as usize].remove(range);
         }
-        let flying: RangeSet = self
-            .covered(range)
-            .into_iter()
-            .map(|(start, end)| ByteRange::new(start, end))
-            .collect();
-        let idle: Vec<_> = flying.gaps(range).collect();
-        for idle in idle {
-            self.missing.remove(idle);
-        }
+        self.missing.remove(range);
     }
 
     /// What arrived of `range` is lost: it may be wanted again.
@@ -205,7 +198,8 @@ impl Fetch {
 
     /// Bytes asked for and not arrived.
     pub fn flying_bytes(&self) -> u64 {
-        self.missing.bytes() - self.unasked.iter().map(RangeSet::bytes).sum::<u64>()
+        let unasked = self.unasked.iter().map(RangeSet::bytes).sum();
+        self.missing.bytes().saturating_sub(unasked)
     }
 
     /// Takes `range`, which lies in one unasked range of `class`, into flight with `peer`.

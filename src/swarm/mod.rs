@@ -135,6 +135,8 @@ pub struct Swarm {
 const MAX_OUTBOX: usize = 1024;
 /// Questions waiting to be polled; further ones are dropped, as the network would.
 const MAX_ASKED: usize = 4096;
+/// How long a fetch that nobody needs is remembered for what was learnt of its sources.
+const IDLE_FETCH: Duration = Duration::from_secs(600);
 /// How often tables are tidied.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
@@ -252,6 +254,10 @@ impl Swarm {
                 peer.forget_late(now);
             }
             self.tidy_active();
+            self.fetches.retain(|_, fetch| {
+                let idle = !fetch.sought && !fetch.is_wanted();
+                !idle || now.since(fetch.progress_at) < IDLE_FETCH
+            });
             self.reconsider_lengths(now);
         }
     }
@@ -326,6 +332,14 @@ impl Swarm {
             fetch.search.bring_forward(now);
         }
         self.run_searches(now);
+    }
+
+    /// Looks for sources of `id` no more but for what is wanted of it. What is known of its sources
+    /// stays for some minutes, so that who lied about it is not believed again at once.
+    pub fn rest(&mut self, id: ContentId) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.sought = false;
+        }
     }
 
     /// Wants `range` of `id`, more urgently than before if it was wanted already. What lies past

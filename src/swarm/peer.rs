@@ -18,6 +18,8 @@ const MAX_REQUESTS: usize = 4096;
 /// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
 /// headers that larger answers would save are less than a tenth of what travels.
 pub(super) const ONE_PACKET: u64 = 900;
+/// The least that is worth asking for at a time.
+const LEAST_LENGTH: u64 = 256;
 /// Answers after which a peer that was shortened is asked for full lengths again.
 const ANSWERS_TO_LENGTHEN: u32 = 64;
 /// Requests that were given up and may still be answered.
@@ -209,6 +211,15 @@ impl Peer {
         self.answers_since_shortened += 1;
         if self.answers_since_shortened >= ANSWERS_TO_LENGTHEN {
             self.length = self.full_length;
+        }
+    }
+
+    /// It gave `given` bytes where more were asked for and were there: that much is asked of it from
+    /// now on, if it is worth asking for.
+    pub fn cap_length(&mut self, given: u64) {
+        if (LEAST_LENGTH..self.length).contains(&given) {
+            self.length = given;
+            self.full_length = given;
         }
     }
 

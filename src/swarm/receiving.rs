@@ -82,6 +82,10 @@ impl Swarm {
             }
             Purpose::Search => peer.congestion.on_ping(now, now.since(request.sent.at)),
         }
+        if request.with_cookie && range.len() < asked && arrival.eof.is_some_and(|e| range.end < e)
+        {
+            peer.cap_length(range.len());
+        }
         let in_full = range.len() >= asked || arrival.eof == Some(range.end);
         if in_full && !request.with_cookie {
             peer.gives = true;

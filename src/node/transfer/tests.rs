@@ -249,7 +249,7 @@ fn only_a_prefix_is_hashed_and_each_byte_once() {
     );
     transfer.hashed(1500);
     assert_eq!(transfer.next_to_hash(1000), None);
-    let (_, to_prove) = transfer.arrived(ByteRange::new(1500, 50_000), supplier());
+    let (_, _, to_prove) = transfer.arrived(ByteRange::new(1500, 50_000), supplier());
     assert!(to_prove, "all is here now");
     assert!(!transfer.needs_proof(), "it was told already");
 }
