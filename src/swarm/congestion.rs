@@ -24,7 +24,7 @@ use super::rtt::Rtt;
 const START_GAIN: f64 = 2.77;
 /// Pace in Drain.
 const DRAIN_GAIN: f64 = 0.5;
-/// Pace in Steady, one entry a least round trip.
+/// Pace in Steady, one entry a round trip.
 const STEADY_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
 /// Rounds over which the highest rate is kept.
 const RATE_ROUNDS: u64 = 10;
@@ -402,9 +402,15 @@ impl Congestion {
                 }
                 if self.standing_rounds >= 2 && self.phase == Phase::Steady {
                     self.standing_rounds = 0;
-                    if let Some(newest) = self.rates.pop_back() {
-                        self.rates.clear();
-                        self.rates.push_back(newest);
+                    // Only what was measured with the queue in place says how fast it drains; one
+                    // sample alone may be a hiccup.
+                    while self.rates.len() > 1
+                        && self
+                            .rates
+                            .front()
+                            .is_some_and(|(round, _)| round + 2 < self.round)
+                    {
+                        self.rates.pop_front();
                     }
                     self.phase = Phase::Drain;
                     self.cycle_since = now;
@@ -435,7 +441,9 @@ impl Congestion {
                 }
             }
             Phase::Steady => {
-                if now.since(self.cycle_since) > min.max(Duration::from_millis(1)) {
+                // A whole round trip as it is now: what a faster pace brings shows only after it.
+                let round = self.rtt.smoothed().unwrap_or(min);
+                if now.since(self.cycle_since) > round.max(Duration::from_millis(1)) {
                     self.cycle = (self.cycle + 1) % STEADY_GAINS.len();
                     self.cycle_since = now;
                 }
