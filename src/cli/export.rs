@@ -6,11 +6,14 @@
 //! store's file would be as cheap, but then a change to one would be a change to the other.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+
+/// Bytes copied at a time.
+const PART: u64 = 16 << 20;
 
 /// A file that will exist when [`Export::keep`] is called, and leaves nothing behind otherwise.
 pub struct Export {
@@ -57,9 +60,16 @@ impl Export {
         // Opened anew, to have a position of its own: descriptors of the store are shared.
         let mut source = File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))
             .context("cannot read the store")?;
-        io::copy(&mut source, &mut self.file)
-            .map(drop)
-            .with_context(|| self.cannot())
+        let mut copied = 0;
+        loop {
+            let part = io::copy(&mut (&mut source).take(PART), &mut self.file)
+                .with_context(|| self.cannot())?;
+            if part == 0 {
+                return Ok(());
+            }
+            begin_writing(&self.file, copied, part);
+            copied += part;
+        }
     }
 
     /// Where to write instead.
@@ -98,6 +108,23 @@ impl Export {
 
     fn cannot(&self) -> String {
         format!("cannot write {}", self.target.display())
+    }
+}
+
+/// Lets the disk begin with what was copied while the rest is being copied, so that little is left
+/// to wait for when it is made durable.
+fn begin_writing(file: &File, offset: u64, length: u64) {
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else {
+        return;
+    };
+    // SAFETY: no memory is handed over. It is a hint: where it fails, the sync at the end does all.
+    unsafe {
+        libc::sync_file_range(
+            file.as_raw_fd(),
+            offset,
+            length,
+            libc::SYNC_FILE_RANGE_WRITE,
+        );
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,9 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
                 if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
                     to_learn.push_back(transfer.id);
                 }
+            }
+            Ok(Keep::Sync) => {
+                sync_partials(shared);
             }
             Ok(Keep::Idle(transfer)) => sync(shared, &transfer),
             Ok(Keep::Peers(peers)) => {
@@ -87,6 +91,7 @@ fn keep(shared: &Shared, transfer: &Arc<Transfer>) {
 /// Makes durable what has arrived; returns how long it took.
 pub(super) fn sync_partials(shared: &Shared) -> Duration {
     let started = Instant::now();
+    shared.unsynced.store(0, Ordering::Relaxed);
     for transfer in shared.transfers() {
         sync(shared, &transfer);
     }

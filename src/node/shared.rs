@@ -99,6 +99,8 @@ pub(super) enum Keep {
     Proven(Arc<Transfer>),
     /// Nobody needs it any more; what it holds is made durable.
     Idle(Arc<Transfer>),
+    /// Much has been written since the last sync.
+    Sync,
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,
@@ -149,6 +151,8 @@ pub(super) struct Shared {
     pub arrivals: Sender<Arrival>,
     /// Content bytes that arrived and are not written yet.
     pub unwritten: AtomicU64,
+    /// Bytes written to partial content since the keeper last synced it.
+    pub unsynced: AtomicU64,
     pub to_prove: Sender<Option<Arc<Transfer>>>,
     pub to_keep: Sender<Keep>,
     pub stopping: AtomicBool,
@@ -198,6 +202,7 @@ impl Shared {
             mailbox,
             arrivals,
             unwritten: AtomicU64::new(0),
+            unsynced: AtomicU64::new(0),
             to_prove,
             to_keep,
             stopping: AtomicBool::new(false),

@@ -8,9 +8,12 @@ use std::sync::mpsc::Receiver;
 
 use tracing::warn;
 
-use super::shared::{Arrival, Shared, io_failure};
+use super::shared::{Arrival, Keep, Shared, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::ByteRange;
+
+/// Bytes after whose writing the keeper is asked to sync without waiting for its time.
+const SYNC_AFTER: u64 = 64 << 20;
 
 /// Runs until it is told to stop.
 pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
@@ -67,6 +70,11 @@ fn write(
         return Err(io::ErrorKind::InvalidInput.into());
     };
     transfer.partial.write_at(part.start, data)?;
+    // The disk works beside the network: little is left to wait for at the end.
+    let before = shared.unsynced.fetch_add(part.len(), Ordering::Relaxed);
+    if before < SYNC_AFTER && before + part.len() >= SYNC_AFTER {
+        let _ = shared.to_keep.send(Keep::Sync);
+    }
     let (released, leaves, to_prove) = transfer.arrived(part, from);
     shared.remember_leaves(transfer, part, data, leaves);
     if to_prove {

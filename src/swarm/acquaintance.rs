@@ -97,7 +97,8 @@ impl Swarm {
             } else {
                 ONE_PACKET
             };
-            let peer = Peer::new(now, self.secret.seal_key(address), length, false);
+            let cookie = self.secret.cookie(address.ip());
+            let peer = Peer::new(now, self.secret.seal_key(address), cookie, length);
             self.peers.insert(address, peer);
         }
         self.peers.get_mut(&address)
@@ -128,12 +129,15 @@ impl Swarm {
             their_cookie: None,
         };
         let mut beacon_answered = false;
-        let seal_key = self.peers.get(&from).map(|peer| peer.seal_key);
+        let known = self.peers.get(&from);
+        let seal_key = known.map(|peer| peer.seal_key);
         for message in messages {
             match message {
                 Message::AlwaysReturned(returned) => {
-                    let ours = self.secret.cookie(from.ip());
-                    greeting.verified |= returned.text().is_some_and(|text| text == ours);
+                    greeting.verified |= returned.text().is_some_and(|text| match known {
+                        Some(peer) => text == *peer.our_cookie,
+                        None => text == self.secret.cookie(from.ip()),
+                    });
                 }
                 Message::ReturnedMessage(returned) => {
                     let Some(text) = returned.text() else {
@@ -155,9 +159,8 @@ impl Swarm {
                 _ => {}
             }
         }
-        let ours = self.secret.cookie(from.ip());
         if let Some(theirs) = &greeting.their_cookie
-            && theirs.contains(&ours)
+            && theirs.contains(&self.secret.cookie(from.ip()))
         {
             // Only we ask for this cookie: it is ourselves, by a beacon or by hearsay.
             self.peers.remove(&from);
@@ -275,7 +278,7 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_peers();
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
-        add_cookies(&mut encoder, peer, &self.secret, to);
+        add_cookies(&mut encoder, peer);
         encoder.finish();
         self.send(to, datagram);
     }
@@ -315,16 +318,11 @@ impl Swarm {
 }
 
 /// Adds what `peer` wants returned, and our cookie where it does not return it yet.
-pub(super) fn add_cookies(
-    encoder: &mut Encoder<'_>,
-    peer: &Peer,
-    secret: &cookie::Secret,
-    to: SocketAddr,
-) {
+pub(super) fn add_cookies(encoder: &mut Encoder<'_>, peer: &Peer) {
     if let Some(cookie) = &peer.their_cookie {
         encoder.always_returned(cookie);
     }
     if !peer.knows_our_cookie {
-        encoder.please_always_return_this_message(&secret.cookie(to.ip()));
+        encoder.please_always_return_this_message(&peer.our_cookie);
     }
 }

@@ -27,31 +27,29 @@ impl Swarm {
     pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
         self.paced_until = None;
         for class in Class::ALL {
-            for id in self.in_turn() {
+            let mut after = self.last_turn;
+            for _ in 0..self.ready.len() {
+                let Some(id) = self.next_ready(after) else {
+                    break;
+                };
                 if let Some(to) = self.request_for(now, id, class, out) {
                     self.last_turn = Some(id);
                     return Some(to);
                 }
+                after = Some(id);
             }
         }
         None
     }
 
-    /// Fetches with work, beginning after the one that was served last.
-    fn in_turn(&self) -> Vec<ContentId> {
-        let after = match self.last_turn {
-            Some(last) => Bound::Excluded(last),
-            None => Bound::Unbounded,
-        };
-        let until = match self.last_turn {
-            Some(last) => Bound::Included(last),
-            None => Bound::Excluded(ContentId::sha256([0; 32])),
-        };
-        self.ready
-            .range((after, Bound::Unbounded))
-            .chain(self.ready.range((Bound::Unbounded, until)))
-            .copied()
-            .collect()
+    /// The fetch with work whose turn is after that of `after`.
+    fn next_ready(&self, after: Option<ContentId>) -> Option<ContentId> {
+        let later = after.and_then(|after| {
+            self.ready
+                .range((Bound::Excluded(after), Bound::Unbounded))
+                .next()
+        });
+        later.or_else(|| self.ready.first()).copied()
     }
 
     fn request_for(
@@ -112,7 +110,7 @@ impl Swarm {
         let mut encoder = Encoder::new(out);
         encoder.please_send_content(&id, range.start, range.len());
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
-        add_cookies(&mut encoder, peer, &self.secret, to);
+        add_cookies(&mut encoder, peer);
         encoder.finish();
         self.active.insert(to);
         Some(sequence)

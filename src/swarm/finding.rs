@@ -134,7 +134,7 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_content(&id, range.start, range.len());
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
-        add_cookies(&mut encoder, peer, &self.secret, to);
+        add_cookies(&mut encoder, peer);
         encoder.finish();
         self.active.insert(to);
         self.send(to, datagram);

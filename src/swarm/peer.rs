@@ -67,6 +67,8 @@ pub(super) struct Peer {
     /// count: a source that only chats must time out.
     pub settled: Option<Time>,
     pub seal_key: u64,
+    /// What we ask it to return.
+    pub our_cookie: Box<str>,
     pub congestion: Congestion,
     requests: BTreeMap<u64, Request>,
     /// Those of them that carry a piece and are neither answered nor given up.
@@ -95,9 +97,9 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub fn new(now: Time, seal_key: u64, length: u64, pinned: bool) -> Self {
+    pub fn new(now: Time, seal_key: u64, our_cookie: String, length: u64) -> Self {
         Self {
-            pinned,
+            pinned: false,
             their_cookie: None,
             knows_our_cookie: false,
             gives: false,
@@ -105,6 +107,7 @@ impl Peer {
             answered: None,
             settled: None,
             seal_key,
+            our_cookie: our_cookie.into(),
             congestion: Congestion::new(now),
             requests: BTreeMap::new(),
             live: BTreeSet::new(),

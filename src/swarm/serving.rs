@@ -211,7 +211,6 @@ impl Swarm {
         out: &mut Vec<u8>,
     ) -> bool {
         let to = reply.to;
-        let cookie = self.secret.cookie(to.ip());
         let theirs = match &reply.their_cookie {
             Some(theirs) => Some(theirs.clone()),
             None => self
@@ -222,6 +221,7 @@ impl Swarm {
         let mut encoder = Encoder::new(out);
         // The cookies go first: whatever else does not fit, the asker can become verified.
         if !reply.verified {
+            let cookie = self.secret.cookie(to.ip());
             encoder.within(reply.limit, |e| {
                 e.please_always_return_this_message(&cookie)
             });
