@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::shared::{Keep, Shared, disk_failure};
+use super::messages::Keep;
+use super::shared::{Shared, disk_failure};
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentHasher, ContentId, Kind};
 

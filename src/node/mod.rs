@@ -5,8 +5,13 @@
 //! `shared` for who does what). A read that finds its bytes here is answered on the caller's
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
+mod batches;
+mod fetches;
+mod given;
 mod keeper;
 mod lan;
+mod lookups;
+mod messages;
 mod network;
 mod pending;
 mod prover;
@@ -17,6 +22,7 @@ pub mod seeding;
 mod server;
 mod shared;
 mod socket;
+mod suspects;
 mod ticker;
 mod transfer;
 mod types;
@@ -41,8 +47,9 @@ pub use types::{
     PeerStatus, StartError, Status,
 };
 
+use messages::{Arrival, Command, Keep, Report};
 use network::{Mailbox, Network};
-use shared::{Arrival, Command, Keep, Report, Shared};
+use shared::Shared;
 use socket::Socket;
 use transfer::{Phase, Transfer};
 

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use tracing::debug;
 
+use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::lan::Beacons;
-use super::shared::{Arrival, Command, Read, Report, Shared};
-use super::socket::{BATCH, ReceiveBatch, SendBatch, Socket, Waker};
+use super::messages::{Arrival, Command, Read, Report};
+use super::shared::Shared;
+use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId};
 use crate::store::Content;

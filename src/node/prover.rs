@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use tracing::{debug, warn};
 
-use super::shared::{Keep, Shared};
+use super::messages::Keep;
+use super::shared::Shared;
 use super::transfer::{Phase, Transfer};
 use crate::content::{ContentId, Kind, tree};
 

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::given::Given;
 use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
 use super::scratch;
 use super::shared::{Shared, io_failure};
-use super::transfer::{Admission, Bulk, Given, Phase, Transfer};
+use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
 use crate::store::Content;

@@ -6,7 +6,8 @@ use std::sync::mpsc::Receiver;
 
 use tracing::debug;
 
-use super::shared::{Command, Read, Shared};
+use super::messages::{Command, Read};
+use super::shared::Shared;
 use crate::content::ContentId;
 use crate::store::Content;
 use crate::swarm::{Ask, Question};

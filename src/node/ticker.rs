@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::shared::{Command, Keep, Shared};
+use super::messages::{Command, Keep};
+use super::shared::Shared;
 
 /// How exactly limits are kept.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,18 +1,15 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
-//!
-//! **The last byte rule** is kept here, at our own door. Content by SHA-256 can only be verified as
-//! a whole, and a program must not have all bytes of wrong content without an error. So while the
-//! whole is unproven, a handle that has been given every other byte waits with the rest until the
-//! proof is made; if it fails, that read fails, and so does every later one of that handle. Content
-//! of one leaf is given out only when proven.
+
+mod limits;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Failure;
-use super::pending::{ReadTicket, ValueTicket, Waiting};
+use super::given::Given;
+use super::pending::{ReadTicket, ValueTicket};
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
@@ -29,18 +26,6 @@ pub(super) enum Phase {
     Kept,
     /// The whole has another hash, or another length: what was given of it may be wrong.
     Wrong,
-}
-
-/// Bytes that one handle has been given of unproven content.
-#[derive(Debug, Default)]
-pub(super) struct Given(RangeSet);
-
-impl Given {
-    /// Whether giving `range` would complete the content in the reader's hands.
-    fn would_complete(&self, range: ByteRange, length: u64) -> bool {
-        let fresh: u64 = self.0.gaps(range).map(|gap| gap.len()).sum();
-        length <= LEAF || self.0.bytes() + fresh >= length
-    }
 }
 
 /// A read that waits.
@@ -212,7 +197,7 @@ impl Transfer {
         if state.present.contains(range) {
             let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
             if !given.would_complete(range, self.length) {
-                given.0.insert(range);
+                given.insert(range);
                 return Admission::Ready;
             }
         }
@@ -342,7 +327,7 @@ impl Transfer {
                 let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
                 let ready = !given.would_complete(waiter.range, self.length);
                 if ready {
-                    given.0.insert(waiter.range);
+                    given.insert(waiter.range);
                 }
                 ready
             };
@@ -418,45 +403,6 @@ impl Transfer {
         (released, std::mem::take(&mut state.suppliers))
     }
 
-    /// Ends the reads whose limit has passed and drops those that have ended otherwise. `true` when
-    /// something is wanted no more.
-    pub fn expire(&self, now: Instant, read_timeout: Duration) -> (Released, bool) {
-        let mut state = self.state();
-        let mut released = Released::default();
-        let before = state.waiters.len();
-        let stalled = now.saturating_duration_since(state.progress_at) >= read_timeout;
-        let all_here = state.present.bytes() == self.length;
-        state.waiters.retain(|waiter| {
-            if waiter.ticket.is_done() {
-                return false;
-            }
-            // With all bytes here a read waits for the hash only, which goes on by itself.
-            if now < waiter.deadline || (all_here && !stalled) {
-                return true;
-            }
-            released
-                .failed
-                .push((Failure::TimedOut, Arc::clone(&waiter.ticket)));
-            false
-        });
-        let mut changed = state.waiters.len() != before;
-        let wholes = state.wholes.len();
-        state.wholes.retain(|whole| !whole.ticket.is_done());
-        if stalled && state.phase == Phase::Arriving {
-            released.wholes = std::mem::take(&mut state.wholes);
-        }
-        if state.wholes.is_empty() && wholes > 0 {
-            state.bulk_for_fetches = false;
-            changed = true;
-        }
-        (released, changed)
-    }
-
-    /// Hashing is progress, too.
-    pub fn note_progress(&self) {
-        self.state().progress_at = Instant::now();
-    }
-
     /// Everything that is wanted now: what reads wait for, what handles expect, the rest in bulk.
     pub fn wants(&self) -> Vec<(ByteRange, Class)> {
         let state = self.state();
@@ -489,70 +435,9 @@ impl Transfer {
         wants
     }
 
-    /// Whether nobody needs it any more: no handle, nobody waiting, nothing to complete.
-    pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
-        let state = self.state();
-        state.readers == 0
-            && state.waiters.is_empty()
-            && state.wholes.is_empty()
-            && !state.queued_for_proof
-            && match state.phase {
-                Phase::Arriving => {
-                    !state.bulk() || now.saturating_duration_since(state.progress_at) > after * 6
-                }
-                Phase::Proven => false,
-                Phase::Kept | Phase::Wrong => true,
-            }
-            && now.saturating_duration_since(state.used_at) > after
-    }
-
-    /// A stall was dealt with: it counts anew.
-    pub fn note_retry(&self) {
-        self.state().retried_at = Instant::now();
-    }
-
-    /// Whether it is wanted and nothing has come for `limit`, nor was it dealt with.
-    pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
-        let state = self.state();
-        let quiet_since = state.progress_at.max(state.retried_at);
-        let wanted = !state.waiters.is_empty() || !state.wholes.is_empty();
-        wanted
-            && state.phase == Phase::Arriving
-            && state.present.bytes() < self.length
-            && now.saturating_duration_since(quiet_since) >= limit
-    }
-
     /// Whether something was written since this was last asked.
     pub fn take_dirty(&self) -> bool {
         std::mem::take(&mut self.state().dirty)
-    }
-
-    /// Reads and whole-waiters that have not ended.
-    pub fn waiting(&self) -> usize {
-        let state = self.state();
-        state.waiters.len() + state.wholes.len()
-    }
-
-    /// Ends everything that waits.
-    pub fn fail_all(&self, failure: Failure) {
-        let (reads, wholes) = {
-            let mut state = self.state();
-            // What ended is not fetched on in the background either: with a disk that is full that
-            // would go round for ever.
-            state.bulk_for_handles = false;
-            state.bulk_for_fetches = false;
-            state.ahead.clear();
-            (
-                std::mem::take(&mut state.waiters),
-                std::mem::take(&mut state.wholes),
-            )
-        };
-        for waiter in reads {
-            waiter.ticket.fail(failure);
-        }
-        for whole in wholes {
-            whole.ticket.fail(failure);
-        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::mpsc::Receiver;
 
 use tracing::warn;
 
-use super::shared::{Arrival, Keep, Shared, io_failure};
+use super::messages::{Arrival, Keep};
+use super::shared::{Shared, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::ByteRange;
 

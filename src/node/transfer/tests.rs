@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::node::pending::Ticket;
+use crate::node::pending::Waiting;
 use crate::store::Store;
 
 const LATER: Duration = Duration::from_secs(1000);

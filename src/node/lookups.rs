@@ -1,0 +1,226 @@
+//! Finding out whether content exists and how long it is: what is known here, who waits to know, and
+//! what was learnt lately that spares asking again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::messages::Command;
+use super::pending::{Pending, Ticket, ValueTicket, Waiting};
+use super::shared::{LeftOver, Shared, lock};
+use super::transfer::Phase;
+use super::types::{ContentInfo, Done, Failure};
+use crate::content::ContentId;
+
+/// Reads and lookups that may wait at once.
+const MAX_WAITING: usize = 16_384;
+/// How long "nobody has it" is remembered.
+const MISS_LASTS: Duration = Duration::from_secs(1);
+/// How long it is remembered that what was sent was wrong.
+const WRONG_LASTS: Duration = Duration::from_secs(60);
+
+/// A lookup that waits: one id, several askers.
+#[derive(Default)]
+pub(super) struct Lookup {
+    pub askers: Vec<Asker>,
+}
+
+pub(super) struct Asker {
+    pub ticket: Arc<ValueTicket<ContentInfo>>,
+    deadline: Instant,
+    /// The operation that the lookup is a part of.
+    part_of: Option<Arc<dyn Waiting>>,
+}
+
+impl Asker {
+    /// Whether nobody waits for it any more.
+    fn is_over(&self) -> bool {
+        self.ticket.is_done() || self.part_of.as_ref().is_some_and(|whole| whole.is_done())
+    }
+}
+
+impl Shared {
+    /// What is known of `id` without asking anybody.
+    pub fn known(&self, id: ContentId) -> Option<ContentInfo> {
+        if id.is_empty_content() {
+            return Some(ContentInfo {
+                id,
+                length: 0,
+                proven: true,
+                present: 0,
+            });
+        }
+        if self.store.may_hold(&id)
+            && let Ok(Some(content)) = self.store.open_content(&id)
+        {
+            return Some(ContentInfo {
+                id,
+                length: content.length(),
+                proven: true,
+                present: content.length(),
+            });
+        }
+        if let Some(transfer) = self.transfer(&id)
+            && transfer.phase() != Phase::Wrong
+        {
+            return Some(transfer.info());
+        }
+        let left = *lock(&self.left_over).get(&id)?;
+        Some(ContentInfo {
+            id,
+            length: left.length,
+            proven: false,
+            present: left.present,
+        })
+    }
+
+    /// Finds out whether `id` exists and how long it is.
+    pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.lookup_as_part(id, None, done)
+    }
+
+    pub(super) fn lookup_as_part(
+        &self,
+        id: ContentId,
+        part_of: Option<Arc<dyn Waiting>>,
+        done: Done<ContentInfo>,
+    ) -> Option<Pending> {
+        if let Some(info) = self.known(id) {
+            done(Ok(info));
+            return None;
+        }
+        if self.is_stopping() {
+            done(Err(Failure::Stopped));
+            return None;
+        }
+        let now = Instant::now();
+        let missed = lock(&self.misses)
+            .peek(&id)
+            .is_some_and(|at| now.duration_since(*at) < MISS_LASTS);
+        if missed {
+            done(Err(self.miss(id, now)));
+            return None;
+        }
+        if self.waiting() >= MAX_WAITING {
+            done(Err(Failure::Busy));
+            return None;
+        }
+        let ticket = Ticket::new(done);
+        let deadline = now + self.config.lookup_timeout;
+        {
+            let mut lookups = lock(&self.lookups);
+            lookups.entry(id).or_default().askers.push(Asker {
+                ticket: Arc::clone(&ticket),
+                deadline,
+                part_of,
+            });
+            self.mailbox.post(Command::Find(id));
+        }
+        // The last sweep of a node that stops may have come just before.
+        if self.is_stopping() {
+            ticket.fail(Failure::Stopped);
+        }
+        Some(Pending::new(ticket, id, self.me.clone()))
+    }
+
+    /// Why `id` is not to be had: nobody has it, or nobody but those who sent something else.
+    fn miss(&self, id: ContentId, now: Instant) -> Failure {
+        let wrong = lock(&self.wrong)
+            .peek(&id)
+            .is_some_and(|at| now.duration_since(*at) < WRONG_LASTS);
+        if wrong {
+            Failure::WrongContent
+        } else {
+            Failure::NotFound
+        }
+    }
+
+    /// The swarm found `id`: `length` is what most of its sources say.
+    pub fn found(&self, id: ContentId, length: u64) {
+        if let Some(transfer) = self.transfer(&id)
+            && transfer.length != length
+            && transfer.phase() == Phase::Arriving
+        {
+            debug!(%id, length, "another length than before is claimed by most");
+            self.is_wrong(&transfer, true);
+        }
+        let mut left_over = lock(&self.left_over);
+        if left_over.get(&id).is_some_and(|old| old.length != length) {
+            left_over.remove(&id);
+        }
+        drop(left_over);
+        let Some(lookup) = lock(&self.lookups).remove(&id) else {
+            return;
+        };
+        // Remembered, so that the open that follows need not ask again.
+        if self.transfer(&id).is_none() {
+            let fresh = LeftOver {
+                length,
+                present: 0,
+                since: Instant::now(),
+            };
+            lock(&self.left_over).entry(id).or_insert(fresh);
+        }
+        let info = ContentInfo {
+            id,
+            length,
+            proven: false,
+            present: 0,
+        };
+        for asker in lookup.askers {
+            if let Some(done) = asker.ticket.take() {
+                done(Ok(info.clone()));
+            }
+        }
+    }
+
+    /// An operation on `id` ended before its time.
+    pub fn forget_ended(&self, id: ContentId) {
+        {
+            let mut lookups = lock(&self.lookups);
+            if let Some(lookup) = lookups.get_mut(&id) {
+                lookup.askers.retain(|asker| !asker.is_over());
+                if lookup.askers.is_empty() {
+                    lookups.remove(&id);
+                    // Posted under the lock, so that it cannot undo a later lookup's question.
+                    if self.transfer(&id).is_none() {
+                        self.mailbox.post(Command::Forget(id));
+                    }
+                }
+            }
+        }
+        if let Some(transfer) = self.transfer(&id) {
+            let (released, changed) = transfer.expire(Instant::now(), Duration::MAX);
+            self.release(&transfer, released);
+            if changed {
+                self.want_anew(&transfer);
+            }
+        }
+    }
+
+    /// Ends lookups whose limit has passed.
+    pub fn expire_lookups(&self, now: Instant) {
+        let mut ended = Vec::new();
+        lock(&self.lookups).retain(|id, lookup| {
+            lookup.askers.retain(|asker| {
+                if asker.is_over() {
+                    return false;
+                }
+                if now < asker.deadline {
+                    return true;
+                }
+                ended.push((*id, Arc::clone(&asker.ticket)));
+                false
+            });
+            if lookup.askers.is_empty() {
+                self.mailbox.post(Command::Forget(*id));
+            }
+            !lookup.askers.is_empty()
+        });
+        for (id, ticket) in ended {
+            lock(&self.misses).put(id, now);
+            ticket.fail(self.miss(id, now));
+        }
+    }
+}

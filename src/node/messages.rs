@@ -1,0 +1,74 @@
+//! What the threads of a node say to each other.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::transfer::Transfer;
+use crate::content::{ByteRange, ContentId};
+use crate::store::Content;
+use crate::swarm::{Ask, Class, PeerReport, Stats};
+
+/// What the network thread is told.
+pub(super) enum Command {
+    Find(ContentId),
+    Want(ContentId, Vec<(ByteRange, Class)>),
+    /// Searches for it no more; what is known of its sources stays.
+    Rest(ContentId),
+    /// Wants what the transfer wants when this is handled, and nothing else of it.
+    WantAnew(Arc<Transfer>),
+    /// Finds what is partly held, of this length.
+    Resume(ContentId, u64),
+    Forget(ContentId),
+    /// What arrived of it is gone: it may be wanted again.
+    Refetch(ContentId, ByteRange),
+    Distrust(ContentId, Vec<SocketAddr>),
+    /// Fetches from this source alone, to find a liar; `None`: from all again.
+    Only(ContentId, Option<SocketAddr>),
+    Read(Read),
+    Report(Sender<Report>),
+    Stop,
+}
+
+/// What the server thread has read for a peer.
+pub(super) struct Read {
+    pub ask: Ask,
+    /// One for each question: length and bytes, or that it is not here.
+    pub answers: Vec<Option<(u64, Vec<u8>)>>,
+    /// Content that was opened for it, for the next questions.
+    pub opened: Vec<(ContentId, Content)>,
+}
+
+/// The state of the network thread, for people.
+pub(super) struct Report {
+    pub stats: Stats,
+    pub peers: Vec<PeerReport>,
+    pub fetches: HashMap<ContentId, crate::swarm::FetchReport>,
+    pub good_peers: Vec<SocketAddr>,
+    pub overflowed: u32,
+}
+
+/// What the writer thread is given.
+pub(super) enum Arrival {
+    Found(ContentId, u64),
+    Data {
+        id: ContentId,
+        offset: u64,
+        data: Vec<u8>,
+        from: SocketAddr,
+    },
+    Stop,
+}
+
+/// What the keeper thread is given.
+pub(super) enum Keep {
+    Proven(Arc<Transfer>),
+    /// Nobody needs it any more; what it holds is made durable.
+    Idle(Arc<Transfer>),
+    /// Much has been written since the last sync.
+    Sync,
+    /// Peers that answer, to be written down.
+    Peers(Vec<SocketAddr>),
+    Stop,
+}
