@@ -144,10 +144,11 @@ fn the_rule_is_kept_for_each_handle() {
     let (one, other) = (get(&node, id), get(&node, id));
     let first = read(&one, 0, half as u32).unwrap();
     assert_eq!(first.len() as u64, half);
-    assert_same(
-        &read(&other, half, half as u32).unwrap(),
-        &data[LENGTH / 2..],
-    );
+    // Read-ahead may have brought the rest, and with it the verdict, by now.
+    match read(&other, half, half as u32) {
+        Ok(second) => assert_same(&second, &data[LENGTH / 2..]),
+        Err(failure) => assert_eq!(failure, Failure::WrongContent),
+    }
     assert_eq!(read(&one, half, half as u32), Err(Failure::WrongContent));
     assert_eq!(read(&other, 0, 1), Err(Failure::WrongContent));
 }
