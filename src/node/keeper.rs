@@ -20,6 +20,9 @@ use crate::content::{ByteRange, ContentHasher, ContentId, Kind};
 /// How often partial content is synced, and by what multiple of the time it took at least.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
 const SYNC_SHARE: u32 = 4;
+/// How long after the last transfer there is nothing better to do: who fetched something is likely
+/// to read it, or to fetch more.
+const QUIET: Duration = Duration::from_secs(3);
 /// Content whose other hashes are to be learnt; more is learnt when it is asked for again.
 const MAX_TO_LEARN: usize = 4096;
 /// Bytes that are hashed before the queue is looked at again.
@@ -28,11 +31,13 @@ const LEARN_STEP: u64 = 16 << 20;
 /// Runs until it is told to stop.
 pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
     let mut sync_at = Instant::now() + SYNC_EVERY;
-    let mut to_learn: VecDeque<ContentId> = VecDeque::new();
+    let mut to_learn = left_to_learn(shared);
     let mut learning: Option<Learning> = None;
+    let mut learn_from = Instant::now();
     loop {
+        let quiet = Instant::now() >= learn_from && shared.waiting() == 0;
         let busy = learning.is_some() || !to_learn.is_empty();
-        let wait = if busy && shared.waiting() == 0 {
+        let wait = if busy && quiet {
             Duration::ZERO
         } else {
             sync_at.saturating_duration_since(Instant::now())
@@ -40,12 +45,14 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
         match queue.recv_timeout(wait.min(SYNC_EVERY)) {
             Ok(Keep::Proven(transfer)) => {
                 keep(shared, &transfer);
+                learn_from = Instant::now() + QUIET;
                 if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
                     to_learn.push_back(transfer.id);
                 }
             }
             Ok(Keep::Sync) => {
                 sync_partials(shared);
+                learn_from = Instant::now() + QUIET;
             }
             Ok(Keep::Idle(transfer)) => sync(shared, &transfer),
             Ok(Keep::Peers(peers)) => {
@@ -57,7 +64,7 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
             }
             Ok(Keep::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
-                if shared.waiting() == 0 {
+                if quiet {
                     learning = match learning.take() {
                         Some(learning) => learning.go_on(shared),
                         None => to_learn
@@ -72,6 +79,17 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
             sync_at = Instant::now() + SYNC_EVERY.max(took * SYNC_SHARE);
         }
     }
+}
+
+/// What an earlier run kept and did not come round to.
+fn left_to_learn(shared: &Shared) -> VecDeque<ContentId> {
+    let mut left: VecDeque<ContentId> = VecDeque::new();
+    for (id, _) in shared.store.contents(MAX_TO_LEARN) {
+        if id.kind != Kind::TreeV2 && shared.store.paired(&id).is_none() {
+            left.push_back(id);
+        }
+    }
+    left
 }
 
 fn keep(shared: &Shared, transfer: &Arc<Transfer>) {
