@@ -191,6 +191,18 @@ impl Fetch {
         !self.missing.is_empty()
     }
 
+    /// What peers have been asked for, in the order of its bytes.
+    pub fn flights(&self) -> impl Iterator<Item = (ByteRange, &Flight)> {
+        self.flights
+            .iter()
+            .map(|(start, flight)| (ByteRange::new(*start, flight.end), flight))
+    }
+
+    /// Peers that were wrong about this id.
+    pub fn refused(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.refused.iter().copied()
+    }
+
     /// Bytes wanted and not arrived.
     pub fn missing_bytes(&self) -> u64 {
         self.missing.bytes()

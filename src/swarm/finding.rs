@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::acquaintance::Greeting;
 use super::acquaintance::add_cookies;
 use super::peer::{Purpose, Request};
-use super::search::ENOUGH_SOURCES;
+use super::search::{ENOUGH_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
 use crate::content::{ByteRange, ContentId, MAX_LENGTH};
 use crate::wire::Encoder;
@@ -157,6 +157,7 @@ impl Swarm {
         let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
+        fetch.search.named(now, from, named.len());
         let mut news = false;
         for peer in named {
             let peer = crate::wire::normalise(*peer);
@@ -203,7 +204,7 @@ impl Swarm {
         peer.settled = Some(now);
         self.settle(&request, from, sequence);
         if let Some(fetch) = self.fetches.get_mut(&id) {
-            fetch.search.answered(from);
+            fetch.search.answered(now, from, Said::No);
             fetch.sources.remove(&from);
             if fetch.sources.is_empty() {
                 self.ready.remove(&id);

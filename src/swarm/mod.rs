@@ -22,6 +22,7 @@ mod address;
 mod asking;
 mod congestion;
 mod cookie;
+mod explain;
 mod fetch;
 mod finding;
 mod peer;
@@ -40,8 +41,10 @@ use std::time::Duration;
 use crate::content::{ByteRange, ContentId};
 use crate::wire::{self, Message};
 
+pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::Class;
 pub use report::{FetchReport, PeerReport, Stats};
+pub use search::Said;
 pub use serving::{Answer, Ask, MAX_ANSWER, Question};
 pub use time::Time;
 

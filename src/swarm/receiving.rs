@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::acquaintance::Greeting;
 use super::peer::{Purpose, Request};
+use super::search::Said;
 use super::{Event, Swarm, Time};
 use crate::content::{ByteRange, ContentId};
 use crate::wire;
@@ -93,7 +94,7 @@ impl Swarm {
         let is_open = peer.is_open();
 
         if let Some(fetch) = self.fetches.get_mut(&arrival.id) {
-            fetch.search.answered(from);
+            fetch.search.answered(now, from, Said::Content(arrival.eof));
         }
         if let Some(eof) = arrival.eof {
             self.handle_claim(now, from, arrival.id, eof);

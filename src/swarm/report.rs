@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::peer::Peer;
 use super::{Swarm, Time};
 use crate::content::ContentId;
 
@@ -83,6 +84,26 @@ pub struct FetchReport {
     pub asked: usize,
 }
 
+impl Peer {
+    /// What a person may be told of it.
+    pub(super) fn report(&self, now: Time, address: SocketAddr) -> PeerReport {
+        PeerReport {
+            address,
+            answering: self.is_answering(now),
+            round_trip: self.congestion.rtt.smoothed(),
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+            silent_for: self.heard.map(|heard| now.since(heard)),
+            rate: self.congestion.rate(),
+            loss: self.congestion.loss(),
+            in_flight: self.congestion.in_flight(),
+            window: self.congestion.window(self.length),
+            length: self.length,
+            phase: self.congestion.phase(),
+        }
+    }
+}
+
 impl Swarm {
     /// Counters since the start.
     #[must_use]
@@ -95,20 +116,7 @@ impl Swarm {
     pub fn peer_reports(&self, now: Time) -> Vec<PeerReport> {
         self.peers
             .iter()
-            .map(|(address, peer)| PeerReport {
-                address: *address,
-                answering: peer.is_answering(now),
-                round_trip: peer.congestion.rtt.smoothed(),
-                bytes_received: peer.bytes_received,
-                bytes_sent: peer.bytes_sent,
-                silent_for: peer.heard.map(|heard| now.since(heard)),
-                rate: peer.congestion.rate(),
-                loss: peer.congestion.loss(),
-                in_flight: peer.congestion.in_flight(),
-                window: peer.congestion.window(peer.length),
-                length: peer.length,
-                phase: peer.congestion.phase(),
-            })
+            .map(|(address, peer)| peer.report(now, *address))
             .collect()
     }
 

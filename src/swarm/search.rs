@@ -25,11 +25,33 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// The first wave, and by how much each following one is larger.
 const FIRST_WAVE: usize = 8;
 
+/// What a peer that was asked for an id said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has content of that id, of so many bytes if it told how many.
+    Content(Option<u64>),
+    /// It does not have it.
+    No,
+    /// It named so many others that may have it, and gave nothing itself.
+    Others(usize),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     last: Time,
     tries: u8,
     answered: bool,
+    /// The last thing it said, and when; kept when it is asked anew.
+    said: Option<(Time, Said)>,
+}
+
+/// One peer that was asked, for people.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedPeer {
+    pub address: SocketAddr,
+    pub last: Time,
+    pub tries: u8,
+    pub said: Option<(Time, Said)>,
 }
 
 /// The search for sources of one id.
@@ -93,6 +115,7 @@ impl Search {
             last: now,
             tries: 0,
             answered: false,
+            said: None,
         });
         if now.since(asked.last) >= ASK_AGAIN {
             asked.tries = 0;
@@ -103,10 +126,42 @@ impl Search {
     }
 
     /// Notes that `peer` answered, with content or with a "no".
-    pub fn answered(&mut self, peer: SocketAddr) {
+    pub fn answered(&mut self, now: Time, peer: SocketAddr, said: Said) {
         if let Some(asked) = self.asked.get_mut(&peer) {
             asked.answered = true;
+            asked.said = match (said, asked.said) {
+                // Not every answer tells the length again.
+                (Said::Content(None), Some((_, Said::Content(known)))) => {
+                    Some((now, Said::Content(known)))
+                }
+                _ => Some((now, said)),
+            };
         }
+    }
+
+    /// Notes that `peer` named `count` others. That is no answer of its own: it may have the content
+    /// as well and just be slower to send it.
+    pub fn named(&mut self, now: Time, peer: SocketAddr, count: usize) {
+        if let Some(asked) = self.asked.get_mut(&peer)
+            && !matches!(asked.said, Some((_, Said::Content(_) | Said::No)))
+        {
+            asked.said = Some((now, Said::Others(count)));
+        }
+    }
+
+    /// Every peer that was asked, in no order that means anything.
+    pub fn asked_peers(&self) -> impl Iterator<Item = AskedPeer> + '_ {
+        self.asked.iter().map(|(address, asked)| AskedPeer {
+            address: *address,
+            last: asked.last,
+            tries: asked.tries,
+            said: asked.said,
+        })
+    }
+
+    /// Addresses that others named and that are still to be asked.
+    pub fn hinted(&self) -> usize {
+        self.hints.len()
     }
 
     /// How many of the peers asked since `since` have not answered.
@@ -166,6 +221,28 @@ mod tests {
             }
         }
         assert_eq!(questions, u32::from(MAX_TRIES));
+    }
+
+    #[test]
+    fn what_a_peer_said_is_kept_until_it_says_something_else() {
+        let peer: SocketAddr = "192.0.2.1:24254".parse().unwrap();
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        let mut search = Search::new(Time::ZERO);
+        search.answered(at(0), peer, Said::No);
+        assert_eq!(search.asked_peers().count(), 0, "nobody asked it");
+        search.ask(at(1), peer);
+        let said = |search: &Search| search.asked_peers().next().unwrap().said;
+        assert_eq!(said(&search), None);
+        search.named(at(2), peer, 3);
+        assert_eq!(said(&search), Some((at(2), Said::Others(3))));
+        search.answered(at(3), peer, Said::Content(Some(9)));
+        search.named(at(4), peer, 3);
+        search.ask(at(5), peer);
+        assert_eq!(said(&search), Some((at(3), Said::Content(Some(9)))));
+        search.answered(at(6), peer, Said::Content(None));
+        assert_eq!(said(&search), Some((at(6), Said::Content(Some(9)))));
+        search.answered(at(7), peer, Said::No);
+        assert_eq!(said(&search), Some((at(7), Said::No)));
     }
 
     #[test]

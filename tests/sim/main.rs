@@ -18,6 +18,7 @@ mod traffic;
 mod world;
 
 mod crowd;
+mod explain;
 mod faults;
 mod goals;
 mod lies;

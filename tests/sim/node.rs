@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cjp2pfs::content::{ByteRange, ContentId, RangeSet};
-use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Swarm, Time};
+use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Explanation, Swarm, Time};
 
 use crate::content::Synthetic;
 use crate::net::{Host, Outgoing};
@@ -204,6 +204,11 @@ impl Node {
             );
         }
         lines
+    }
+
+    /// What the swarm says of `what`.
+    pub fn explanation(&self, now: Time, what: Synthetic) -> Option<Explanation> {
+        self.swarm.explain(now, what.id())
     }
 
     fn drain_events(&mut self, now: Time) {
