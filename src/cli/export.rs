@@ -140,6 +140,11 @@ impl Drop for Export {
 pub fn check(target: &Path, force: bool) -> Result<()> {
     match fs::symlink_metadata(target) {
         Ok(metadata) if metadata.is_dir() => bail!("{} is a folder", target.display()),
+        // Replacing a device or a pipe would break what it is there for, /dev/null above all.
+        Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => bail!(
+            "{} is not a regular file; -o - writes to standard output",
+            target.display()
+        ),
         Ok(_) if !force => return Err(exists(target)),
         Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -163,6 +168,16 @@ fn exists(target: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_never_replaced() {
+        for force in [false, true] {
+            let refusal = check(Path::new("/dev/null"), force)
+                .unwrap_err()
+                .to_string();
+            assert!(refusal.contains("not a regular file"), "{refusal}");
+        }
+    }
     use std::io::Write;
 
     #[test]
