@@ -1,15 +1,16 @@
 //! Whose question is answered next, and whether now: fairness between hosts, and upload limits.
 //!
 //! While there is no limit and the driver keeps up, questions pass by this. Otherwise each host has
-//! a queue, and hosts take turns by bytes (deficit round robin, Shreedhar and Varghese 1995, with
-//! debts: what an answer costs is known only once it is written). A host is an IPv4 address or a /64
+//! a queue, and hosts take turns by the bytes that they ask for (deficit round robin, Shreedhar and
+//! Varghese 1995). A host is an IPv4 address or a /64
 //! of IPv6, because ports cost nothing; within a host its ports take turns.
 //!
 //! A queue is short: what would wait for more than [`PATIENCE`] is dropped, as the network would,
-//! since its asker will have asked again by then. What is dropped costs its host a little of its
-//! turn, so one that asks for far more than its share gets less than it and not more. A queue may
-//! hold as much memory as is still free in all (dynamic thresholds, Choudhury and Hahne 1998): a
-//! flood cannot fill what a newcomer needs.
+//! since its asker will have asked again by then. What is dropped costs its host a little of its next
+//! turn, so one that asks for far more than its share gets less than it and not more, but a quarter
+//! at least. A queue may hold as much memory as is still free in all (dynamic thresholds, Choudhury
+//! and Hahne 1998), and the last of it is for those who have none: a flood cannot fill what a
+//! newcomer needs.
 //!
 //! Addresses that have not proved themselves share one small bucket and never wait.
 
@@ -25,12 +26,14 @@ use super::bucket::{BURST, Bucket};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of answers that a host gets at each of its turns.
 const QUANTUM: i64 = 8192;
-/// Bytes of its turns that a dropped question costs its host: about the reading of it.
+/// Bytes of its next turn that a dropped question costs its host: about the reading of it.
 const DROPPED: i64 = 64;
-/// The most that a host can owe: four of the largest answers.
-const MOST_OWED: i64 = 256 << 10;
+/// The most that dropped questions cost of a turn.
+const MOST_FINED: i64 = QUANTUM * 3 / 4;
 /// Bytes of memory that waiting questions may hold.
 const MEMORY: usize = 4 << 20;
+/// The part of it that is kept for hosts without a waiting question.
+const FOR_NEWCOMERS: usize = MEMORY / 4;
 /// The same for one host.
 const HOST_MEMORY: usize = 256 << 10;
 /// What a question holds beside its own: its place in a queue, and its host's, which may be its own.
@@ -73,7 +76,10 @@ struct Queue<T> {
     /// The port that had the last turn.
     last: Option<SocketAddr>,
     memory: usize,
+    /// Bytes that are left of its turn; negative when the last answer was longer.
     deficit: i64,
+    /// What its next turn is shorter by.
+    fine: i64,
     limit: Option<Bucket>,
 }
 
@@ -101,8 +107,8 @@ impl<T> Queue<T> {
         Some(waiting)
     }
 
-    fn owe(&mut self, bytes: i64) {
-        self.deficit = self.deficit.saturating_sub(bytes).max(-MOST_OWED);
+    fn fine(&mut self) {
+        self.fine = (self.fine + DROPPED).min(MOST_FINED);
     }
 }
 
@@ -191,15 +197,21 @@ impl<T> Uplink<T> {
             self.dropped += 1;
             return;
         }
-        let free = MEMORY.saturating_sub(self.memory).min(HOST_MEMORY);
         let competing = self.turns.len() + self.resting.len();
         let queue = self.hosts.entry(host).or_insert_with(|| Queue {
             lines: BTreeMap::new(),
             last: None,
             memory: 0,
             deficit: 0,
+            fine: 0,
             limit: self.per_host.map(|rate| Bucket::new(rate, BURST)),
         });
+        let kept = if queue.lines.is_empty() {
+            0
+        } else {
+            FOR_NEWCOMERS
+        };
+        let free = MEMORY.saturating_sub(self.memory + kept).min(HOST_MEMORY);
         let line = queue.lines.get(&from);
         let (held, ahead) = line.map_or((0, 0), |line| (line.memory, line.cost));
         // A line takes at most half of what its host may, so that another one finds room.
@@ -214,7 +226,7 @@ impl<T> Uplink<T> {
         let soon =
             ahead == 0 || u128::from(ahead) <= u128::from(rate) * PATIENCE.as_millis() / 1000;
         if !fits || !soon {
-            queue.owe(DROPPED);
+            queue.fine();
             self.dropped += 1;
             return;
         }
@@ -269,8 +281,9 @@ impl<T> Uplink<T> {
                 self.turns.pop_front();
                 continue;
             }
-            if queue.deficit <= 0 {
-                queue.deficit += QUANTUM;
+            let alone = self.turns.len() == 1;
+            if queue.deficit <= 0 && !alone {
+                queue.deficit += QUANTUM - std::mem::take(&mut queue.fine);
                 if queue.deficit <= 0 {
                     self.turns.rotate_left(1);
                     continue;
@@ -283,10 +296,12 @@ impl<T> Uplink<T> {
             self.memory -= waiting.memory;
             let stale = now.since(waiting.since) > PATIENCE;
             if stale {
-                queue.owe(DROPPED);
+                queue.fine();
                 self.dropped += 1;
             } else {
-                queue.owe(i64::try_from(waiting.cost).unwrap_or(i64::MAX));
+                if !alone {
+                    queue.deficit -= i64::try_from(waiting.cost).unwrap_or(i64::MAX);
+                }
                 for limit in queue.limit.iter_mut().chain(&mut self.limit) {
                     limit.take(now, waiting.cost);
                 }
@@ -312,16 +327,10 @@ impl<T> Uplink<T> {
         }
         if !verified {
             self.strangers.correct(self.now, estimated, used);
-        } else if let Some(queue) = self.hosts.get_mut(&host_of(from)) {
-            let difference = i64::try_from(used).unwrap_or(i64::MAX)
-                - i64::try_from(estimated).unwrap_or(i64::MAX);
-            queue.owe(difference);
-            if queue.lines.is_empty() {
-                queue.deficit = queue.deficit.min(0);
-            }
-            if let Some(limit) = &mut queue.limit {
-                limit.correct(self.now, estimated, used);
-            }
+        } else if let Some(queue) = self.hosts.get_mut(&host_of(from))
+            && let Some(limit) = &mut queue.limit
+        {
+            limit.correct(self.now, estimated, used);
         }
     }
 
@@ -338,7 +347,7 @@ impl<T> Uplink<T> {
         Some(host.max(all))
     }
 
-    /// Forgets hosts that wait for nothing and have used nothing lately.
+    /// Forgets hosts that wait for nothing and have used nothing of their limit lately.
     pub fn tidy(&mut self) {
         let now = self.now;
         self.hosts.retain(|_, queue| {

@@ -91,12 +91,12 @@ fn each_host_keeps_to_its_own_limit() {
 }
 
 #[test]
-fn an_asker_that_drops_nothing_of_its_share_gains_by_the_floods_greed() {
+fn a_flood_gets_less_than_its_share_and_a_quarter_at_least() {
     let (flood, honest) = (asker(1, 1), asker(2, 1));
     let mut uplink = Uplink::new(Some(1_000_000), None);
     let got = run(&mut uplink, 10_000, &[(flood, 10, 1400), (honest, 1, 800)]);
-    assert!(got[&honest] > 6_000_000, "{got:?}");
-    assert!(got[&flood] > 500_000, "{got:?}");
+    assert!(got[&honest] > 7_000_000, "{got:?}");
+    assert!(got[&flood] > 1_500_000, "{got:?}");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn what_would_wait_too_long_is_dropped() {
         uplink.push(asker(1, 1), 1000, 300, n);
     }
     // A second's worth and the one that began the queue.
-    assert!((900..=1000 - 100).contains(&uplink.take_dropped()));
+    assert!((850..=900).contains(&uplink.take_dropped()));
     // What nobody took out in time is dropped as well.
     uplink.hold(true);
     uplink.tick(at(5000));
