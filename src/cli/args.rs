@@ -12,7 +12,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use serde::Deserialize;
 
-use super::values::{PeerName, parse_duration, parse_size};
+use super::values::{PeerName, parse_duration, parse_rate, parse_size};
 use crate::content::ContentId;
 
 /// A file system whose files are the content of the CJP2P (LCDP) peer-to-peer network
@@ -129,6 +129,18 @@ pub struct NodeArgs {
     /// Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CJP2PFS_CACHE", hide_env_values = true, value_parser = parse_size)]
     pub cache: Option<u64>,
+
+    /// Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]
+    #[arg(long, value_name = "RATE", env = "CJP2PFS_UPLOAD_LIMIT", hide_env_values = true, value_parser = parse_rate)]
+    pub upload_limit: Option<u64>,
+
+    /// Send each IP address at most this much a second; 0 is no limit [default: 0]
+    #[arg(long, value_name = "RATE", env = "CJP2PFS_UPLOAD_LIMIT_PER_ADDRESS", hide_env_values = true, value_parser = parse_rate)]
+    pub upload_limit_per_address: Option<u64>,
+
+    /// Fetch at most this much a second, as it travels; 0 is no limit [default: 0]
+    #[arg(long, value_name = "RATE", env = "CJP2PFS_DOWNLOAD_LIMIT", hide_env_values = true, value_parser = parse_rate)]
+    pub download_limit: Option<u64>,
 
     /// Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]
     #[arg(long, value_name = "TIME", env = "CJP2PFS_LOOKUP_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]

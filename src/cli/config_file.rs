@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::args::CompleteWhen;
-use super::values::{PeerName, parse_duration, parse_size};
+use super::values::{PeerName, parse_duration, parse_rate, parse_size};
 
 /// The configuration file; every key may be missing.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +28,12 @@ pub struct ConfigFile {
     pub no_lan: bool,
     #[serde(deserialize_with = "size")]
     pub cache: Option<u64>,
+    #[serde(deserialize_with = "rate")]
+    pub upload_limit: Option<u64>,
+    #[serde(deserialize_with = "rate")]
+    pub upload_limit_per_address: Option<u64>,
+    #[serde(deserialize_with = "rate")]
+    pub download_limit: Option<u64>,
     #[serde(deserialize_with = "duration")]
     pub lookup_timeout: Option<Duration>,
     #[serde(deserialize_with = "duration")]
@@ -97,6 +103,11 @@ fn size<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
     parse_size(&text).map(Some).map_err(D::Error::custom)
 }
 
+fn rate<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    let text = Quantity::deserialize(value)?.into_text();
+    parse_rate(&text).map(Some).map_err(D::Error::custom)
+}
+
 fn duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = Quantity::deserialize(value)?.into_text();
     parse_duration(&text).map(Some).map_err(D::Error::custom)
@@ -124,6 +135,9 @@ mod tests {
             no-bootstrap = true
             no-lan = true
             cache = "64MiB"
+            upload-limit = "1.5MiB"
+            upload-limit-per-address = 500000
+            download-limit = "2M/s"
             lookup-timeout = 2
             read-timeout = "1m"
             complete = "never"
@@ -133,6 +147,9 @@ mod tests {
         assert_eq!(file.store, Some("/srv/cjp2pfs".into()));
         assert_eq!(file.peer.len(), 2);
         assert_eq!(file.cache, Some(64 << 20));
+        assert_eq!(file.upload_limit, Some(3 << 19));
+        assert_eq!(file.upload_limit_per_address, Some(500_000));
+        assert_eq!(file.download_limit, Some(2 << 20));
         assert_eq!(file.lookup_timeout, Some(Duration::from_secs(2)));
         assert_eq!(file.read_timeout, Some(Duration::from_secs(60)));
         assert_eq!(file.complete, Some(CompleteWhen::Never));
@@ -154,6 +171,8 @@ mod tests {
     fn wrong_values_are_told() {
         for text in [
             "cache = \"much\"",
+            "upload-limit = \"fast\"",
+            "download-limit = -1",
             "read-timeout = 0",
             "complete = \"maybe\"",
             "peer = [\"nowhere\"]",

@@ -51,6 +51,11 @@ fn choose_store(args: &StoreArgs, file: &ConfigFile) -> Result<PathBuf> {
         .with_context(|| format!("cannot use {} as the store", chosen.display()))
 }
 
+/// Zero, too, is no limit: with it a flag undoes what the file says.
+fn limit(given: Option<u64>, file: Option<u64>) -> Option<u64> {
+    given.or(file).filter(|rate| *rate > 0)
+}
+
 fn merge(
     args: &NodeArgs,
     complete: Option<CompleteWhen>,
@@ -75,6 +80,12 @@ fn merge(
         bootstrap: !(args.no_bootstrap || file.no_bootstrap),
         lan: !(args.no_lan || file.no_lan),
         cache: args.cache.or(file.cache).unwrap_or(CACHE),
+        upload_limit: limit(args.upload_limit, file.upload_limit),
+        upload_limit_per_address: limit(
+            args.upload_limit_per_address,
+            file.upload_limit_per_address,
+        ),
+        download_limit: limit(args.download_limit, file.download_limit),
         lookup_timeout: args
             .lookup_timeout
             .or(file.lookup_timeout)
@@ -103,6 +114,9 @@ mod tests {
             no_lan: true,
             cache: Some(3),
             read_timeout: Some(Duration::from_secs(4)),
+            upload_limit: Some(5),
+            upload_limit_per_address: Some(6),
+            download_limit: Some(0),
             complete: Some(CompleteWhen::Never),
             ..ConfigFile::default()
         }
@@ -118,6 +132,8 @@ mod tests {
             peer: vec!["127.0.0.1:20".parse().unwrap()],
             cache: Some(30),
             read_timeout: Some(Duration::from_secs(40)),
+            upload_limit: Some(0),
+            upload_limit_per_address: Some(60),
             ..NodeArgs::default()
         };
         let merged = merge(&args, Some(CompleteWhen::Always), &file()).unwrap();
@@ -127,6 +143,8 @@ mod tests {
         assert_eq!(merged.cache, 30);
         assert_eq!(merged.read_timeout, Duration::from_secs(40));
         assert_eq!(merged.complete, node::Complete::Always);
+        assert_eq!(merged.upload_limit, None);
+        assert_eq!(merged.upload_limit_per_address, Some(60));
     }
 
     #[test]
@@ -138,6 +156,8 @@ mod tests {
         assert_eq!(merged.cache, 3);
         assert_eq!(merged.lookup_timeout, LOOKUP_TIMEOUT);
         assert_eq!(merged.complete, node::Complete::Never);
+        assert_eq!(merged.upload_limit, Some(5));
+        assert_eq!(merged.download_limit, None);
         assert!(merged.bootstrap && !merged.lan);
     }
 }

@@ -13,29 +13,56 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
+    let unit = bytes_in(unit).ok_or(WRONG)?;
+    let number: u64 = number.parse().map_err(|_| WRONG.to_owned())?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "that size is too large".to_owned())
+}
+
+/// Reads a number of bytes a second: a size, whose number may have decimals, and perhaps `/s`.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn parse_rate(text: &str) -> Result<u64, String> {
+    const WRONG: &str =
+        "a rate is a number of bytes a second and perhaps a unit, as in 500K or 1.5MiB";
+    let text = text.trim();
+    let text = text.strip_suffix("/s").unwrap_or(text);
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = bytes_in(unit).ok_or(WRONG)?;
+    let rate = number.parse::<f64>().map_err(|_| WRONG.to_owned())? * unit as f64;
+    if rate >= (1u64 << 50) as f64 {
+        return Err("that rate is too large".into());
+    }
+    if rate > 0.0 && rate < 1.0 {
+        return Err("a limit is at least one byte a second, or 0 for none".into());
+    }
+    Ok(rate as u64)
+}
+
+/// Bytes in a unit such as `k`, `MiB` (binary), `MB` (decimal), or none.
+fn bytes_in(unit: &str) -> Option<u64> {
     let unit = unit.trim().to_ascii_lowercase();
-    let (prefix, decimal) = match unit.as_str() {
-        "" | "b" => ("", false),
-        u if u.ends_with("ib") => (u.trim_end_matches("ib"), false),
-        u if u.ends_with('b') => (u.trim_end_matches('b'), true),
-        u => (u, false),
+    let (prefix, base) = match unit.as_str() {
+        "" | "b" => return Some(1),
+        unit => match (unit.strip_suffix("ib"), unit.strip_suffix('b')) {
+            (Some(prefix), _) => (prefix, 1024u64),
+            (None, Some(prefix)) => (prefix, 1000),
+            (None, None) => (unit, 1024),
+        },
     };
     let power = match prefix {
-        "" => 0,
         "k" => 1,
         "m" => 2,
         "g" => 3,
         "t" => 4,
-        _ => return Err(WRONG.into()),
+        _ => return None,
     };
-    if power == 0 && !matches!(unit.as_str(), "" | "b") {
-        return Err(WRONG.into());
-    }
-    let base: u64 = if decimal { 1000 } else { 1024 };
-    let number: u64 = number.parse().map_err(|_| WRONG.to_owned())?;
-    number
-        .checked_mul(base.pow(power))
-        .ok_or_else(|| "that size is too large".to_owned())
+    Some(base.pow(power))
 }
 
 /// Reads a duration above zero and at most a year: `5s`, `500ms`, `2m`, `1h`, or plain seconds.
@@ -143,6 +170,27 @@ mod tests {
             "\u{661}",
         ] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("500K", 500 << 10),
+            ("2M", 2 << 20),
+            ("1.5MiB", 3 << 19),
+            ("1.5 MB/s", 1_500_000),
+            ("800000", 800_000),
+            ("100b/s", 100),
+        ] {
+            assert_eq!(parse_rate(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "", "M", "-1", "fast", "1e9", "1..5M", "0.1", ".", "inf", "1M/h", "99999T", "1Mbit",
+            "/s",
+        ] {
+            assert!(parse_rate(text).is_err(), "{text}");
         }
     }
 

@@ -382,7 +382,13 @@ fn bind(address: SocketAddr) -> Result<(Socket, bool), StartError> {
 fn make_swarm(config: &Config, store: &Store) -> Result<Swarm, StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Threads(io::Error::other(error)))?;
-    let mut swarm = Swarm::new(crate::swarm::Config::default(), seed, Time::ZERO);
+    let limits = crate::swarm::Config {
+        upload_limit: config.upload_limit,
+        upload_limit_per_address: config.upload_limit_per_address,
+        download_limit: config.download_limit,
+        ..crate::swarm::Config::default()
+    };
+    let mut swarm = Swarm::new(limits, seed, Time::ZERO);
     for peer in &config.peers {
         swarm.add_peer(Time::ZERO, *peer);
     }

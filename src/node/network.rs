@@ -244,7 +244,13 @@ impl Network {
     }
 
     fn handle_events(&mut self) {
-        while let Some(event) = self.swarm.poll_event() {
+        loop {
+            // What nobody has room for waits in the swarm, where it takes fair turns.
+            let disk_busy = self.disk_asks.load(Ordering::Relaxed) >= MAX_DISK_ASKS;
+            self.swarm.hold_asks(disk_busy || self.outgoing.is_full());
+            let Some(event) = self.swarm.poll_event() else {
+                break;
+            };
             match event {
                 Event::Found { id, length } => {
                     let _ = self.shared.arrivals.send(Arrival::Found(id, length));

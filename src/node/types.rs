@@ -35,6 +35,12 @@ pub struct Config {
     pub lan: bool,
     /// Bytes of the block cache in memory.
     pub cache: u64,
+    /// Bytes a second of answers to others, headers counted; `None`: unlimited.
+    pub upload_limit: Option<u64>,
+    /// The same for each IP address (for IPv6 each /64) by itself.
+    pub upload_limit_per_address: Option<u64>,
+    /// Bytes a second of content that arrives, in the form in which it travels; `None`: unlimited.
+    pub download_limit: Option<u64>,
     /// How long an id is looked for before nobody has it.
     pub lookup_timeout: Duration,
     /// How long a read may wait.

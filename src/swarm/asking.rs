@@ -8,11 +8,12 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::acquaintance::add_cookies;
+use super::bucket::BURST;
 use super::fetch::Class;
 use super::peer::{Peer, Purpose, Request};
 use super::{Swarm, Time, cookie};
 use crate::content::{ByteRange, ContentId, LEAF};
-use crate::wire::Encoder;
+use crate::wire::{Encoder, content_datagram_bound};
 
 /// Copies of one request, the first included.
 const MAX_COPIES: usize = 3;
@@ -21,12 +22,30 @@ const HEDGE_SHARE: f64 = 0.1;
 pub(super) const HEDGE_BURST: f64 = 50.0;
 /// When a copy that could not be asked for is tried again.
 const HEDGE_AGAIN: Duration = Duration::from_millis(20);
+/// How far ahead of the download limit somebody may be who waits. It is paid for by what nobody
+/// waits for.
+const URGENT_AHEAD: Duration = Duration::from_millis(500);
+/// What an answer is beside its content: IPv4 and UDP headers, the ping and the cookie returned.
+const AROUND_ANSWER: u64 = 28 + 150;
 
 impl Swarm {
     /// Writes the next request for content that may leave now.
     pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
         self.paced_until = None;
         for class in Class::ALL {
+            if let Some(downlink) = &self.downlink {
+                let ahead = match class {
+                    Class::Urgent => URGENT_AHEAD,
+                    Class::ReadAhead | Class::Bulk => Duration::ZERO,
+                };
+                let ready = downlink.ready_at() - ahead;
+                if ready > now {
+                    if !self.ready.is_empty() {
+                        wake(&mut self.paced_until, ready, now);
+                    }
+                    continue;
+                }
+            }
             let mut after = self.last_turn;
             for _ in 0..self.ready.len() {
                 let Some(id) = self.next_ready(after) else {
@@ -90,6 +109,12 @@ impl Swarm {
     ) -> Option<u64> {
         let peer = self.peers.get_mut(&to)?;
         let sequence = peer.take_sequence();
+        let mut limited = limited;
+        if let Some(downlink) = &mut self.downlink {
+            downlink.take(now, wire_bytes(range.len()));
+            // What arrives then speaks of the limit and not of the path.
+            limited |= downlink.ready_at() > now - BURST / 2;
+        }
         let sent = peer.congestion.on_sent(now, range.len(), limited);
         self.in_flight += range.len();
         peer.remember(
@@ -251,6 +276,12 @@ fn piece(unasked: ByteRange, length: u64) -> ByteRange {
         end -= end % LEAF;
     }
     ByteRange::new(unasked.start, end.min(unasked.end))
+}
+
+/// Bytes on the wire of an answer with `length` bytes of content.
+fn wire_bytes(length: u64) -> u64 {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    AROUND_ANSWER.saturating_add(content_datagram_bound(length) as u64)
 }
 
 /// Seconds until an answer from `peer` is expected, with what it already owes us before it.

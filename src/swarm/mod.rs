@@ -20,6 +20,7 @@
 mod acquaintance;
 mod address;
 mod asking;
+mod bucket;
 mod congestion;
 mod cookie;
 mod explain;
@@ -33,6 +34,7 @@ mod rtt;
 mod search;
 mod serving;
 mod time;
+mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -48,11 +50,13 @@ pub use search::Said;
 pub use serving::{Answer, Ask, MAX_ANSWER, Question};
 pub use time::Time;
 
+use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
 use peer::Peer;
 use repeats::Repeats;
-use serving::Interest;
+use serving::{Interest, Reply};
+use uplink::Uplink;
 
 /// What a swarm is made with.
 #[derive(Clone, Debug)]
@@ -62,6 +66,14 @@ pub struct Config {
     /// Content bytes that may be in flight towards us from all peers together: what the socket's
     /// receive buffer and the store can take.
     pub receive_budget: u64,
+    /// Bytes a second of answers to others, 28 bytes of headers for each datagram counted; `None`:
+    /// unlimited. What is asked of others is small and not held back.
+    pub upload_limit: Option<u64>,
+    /// The same for each IP address (for IPv6 each /64) by itself.
+    pub upload_limit_per_address: Option<u64>,
+    /// Bytes a second of datagrams with content that others are asked for, headers counted; `None`:
+    /// unlimited.
+    pub download_limit: Option<u64>,
     /// Whether known peers are probed now and then, and asked for others.
     pub probe: bool,
 }
@@ -71,6 +83,9 @@ impl Default for Config {
         Self {
             max_peers: 2048,
             receive_budget: 8 << 20,
+            upload_limit: None,
+            upload_limit_per_address: None,
+            download_limit: None,
             probe: true,
         }
     }
@@ -124,6 +139,8 @@ pub struct Swarm {
     events: VecDeque<Event>,
     interest: Interest,
     repeats: Repeats,
+    uplink: Uplink<Reply>,
+    downlink: Option<Bucket>,
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
@@ -152,7 +169,6 @@ impl Swarm {
         let mut first = [0; 8];
         first.copy_from_slice(&choices[..8]);
         Self {
-            config,
             secret: Secret::new(blake3::derive_key("cjp2pfs swarm cookies 1", &seed)),
             random: fastrand::Rng::with_seed(u64::from_le_bytes(first)),
             peers: BTreeMap::new(),
@@ -166,18 +182,24 @@ impl Swarm {
             events: VecDeque::new(),
             interest: Interest::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
+            uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
+            downlink: config
+                .download_limit
+                .map(|rate| Bucket::new(rate, bucket::BURST)),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
             hedge_tokens: asking::HEDGE_BURST,
             probe_timer: now,
             housekeeping_at: now + HOUSEKEEPING,
             stats: Stats::default(),
+            config,
         }
     }
 
     /// Takes one datagram from the network.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
         let from = wire::normalise(from);
+        self.uplink.tick(now);
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
         if !address::is_unicast(from) {
@@ -200,7 +222,7 @@ impl Swarm {
         messages: &[Message<'_>],
     ) {
         let greeting = self.greet(now, from, size, messages);
-        let mut reply = serving::Reply::new(from, &greeting, size);
+        let mut reply = Reply::new(from, &greeting, size);
         for message in messages {
             match message {
                 Message::PleaseSendPeers => reply.peers = true,
@@ -246,6 +268,7 @@ impl Swarm {
 
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.uplink.tick(now);
         self.check_timeouts(now);
         self.run_hedges(now);
         self.run_searches(now);
@@ -253,6 +276,7 @@ impl Swarm {
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING;
             self.interest.tidy(now);
+            self.uplink.tidy();
             for peer in self.peers.values_mut() {
                 peer.forget_late(now);
             }
@@ -267,7 +291,7 @@ impl Swarm {
 
     /// The next event, if there is one.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop_front().or_else(|| self.next_ask())
     }
 
     /// Writes the next datagram to send into `out` and returns where it goes; `None`: nothing now.
@@ -293,6 +317,9 @@ impl Swarm {
         }
         if let Some(paced) = self.paced_until {
             next = next.min(paced);
+        }
+        if let Some(release) = self.uplink.next_release() {
+            next = next.min(release);
         }
         for address in &self.active {
             if let Some(peer) = self.peers.get(address) {
@@ -419,6 +446,12 @@ impl Swarm {
             fetch.only = peer;
         }
         self.mark_ready(id);
+    }
+
+    /// Whether peers' questions have to wait because the caller has no room for more answers; they
+    /// then take fair turns as it lets them through.
+    pub fn hold_asks(&mut self, held: bool) {
+        self.uplink.hold(held);
     }
 
     /// Limits the content bytes in flight from all peers together.

@@ -100,6 +100,8 @@ pub(super) struct Reply {
     pub list: bool,
     echoes: Vec<String>,
     questions: Vec<Question>,
+    /// What the uplink was charged for it, in bytes of its datagram.
+    charged: u64,
 }
 
 impl Reply {
@@ -120,7 +122,31 @@ impl Reply {
             list: false,
             echoes: Vec::new(),
             questions: Vec::new(),
+            charged: 0,
         }
+    }
+
+    /// Bytes of its datagram and headers, as far as they can be told before it is written.
+    fn cost(&self) -> u64 {
+        let content = |question: &Question| {
+            content_datagram_bound(usize::try_from(question.length).unwrap_or(MAX_DATAGRAM))
+        };
+        let peers = usize::from(self.peers) * NAMED * 20;
+        let list = usize::from(self.list) * LISTED * 80;
+        let contents: usize = self.questions.iter().map(content).sum();
+        (HEADERS + (self.texts() + peers + list + contents).min(self.limit)) as u64
+    }
+
+    /// Bytes of the texts that it returns.
+    fn texts(&self) -> usize {
+        let cookie = self.their_cookie.as_ref().map_or(0, String::len);
+        cookie + self.echoes.iter().map(String::len).sum::<usize>()
+    }
+
+    /// Bytes that it holds.
+    fn memory(&self) -> usize {
+        let questions = self.questions.len() * size_of::<Question>();
+        size_of::<Self>() + self.texts() + questions
     }
 
     /// A ping to answer; of several in one datagram the first few.
@@ -144,13 +170,18 @@ impl Reply {
         }
     }
 
+    /// Whether the application has to be asked.
+    fn needs_content(&self) -> bool {
+        self.list || !self.questions.is_empty()
+    }
+
     fn is_empty(&self) -> bool {
         !self.peers && !self.list && self.echoes.is_empty() && self.questions.is_empty()
     }
 }
 
 impl Swarm {
-    /// Answers a datagram, or asks the application for the content that the answer needs.
+    /// Answers a datagram now, later, or not at all, as the uplink allows.
     pub(super) fn reply(&mut self, now: Time, mut reply: Reply) {
         if reply.is_empty() {
             return;
@@ -164,24 +195,53 @@ impl Swarm {
         if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.list {
             return;
         }
-        if reply.questions.is_empty() && !reply.list {
-            let mut datagram = Vec::new();
-            if self.write_reply(now, &reply, &[], &[], &[], &mut datagram) {
-                self.send(to, datagram);
+        if !reply.verified {
+            reply.charged = reply.cost();
+            if !self.uplink.admit_stranger(reply.charged) {
+                self.stats.refused += reply.questions.len().max(1) as u64;
+                return;
             }
+        } else if !self.uplink.is_idle() {
+            let (cost, memory) = (reply.cost(), reply.memory());
+            self.uplink.push(to, cost, memory, reply);
             return;
         }
-        if self.events.len() >= MAX_ASKED {
+        if reply.needs_content() && self.events.len() >= MAX_ASKED {
             self.stats.refused += reply.questions.len() as u64;
             return;
         }
-        self.events.push_back(Event::Asked(Ask {
-            to,
-            questions: std::mem::take(&mut reply.questions),
-            list: reply.list,
-            listing: Vec::new(),
-            reply,
-        }));
+        let ask = self.serve(now, reply);
+        self.events.extend(ask.map(Event::Asked));
+    }
+
+    /// The next ask that waited for its turn on the uplink.
+    pub(super) fn next_ask(&mut self) -> Option<Event> {
+        while let Some((mut reply, charged)) = self.uplink.pop() {
+            reply.charged = charged;
+            if let Some(ask) = self.serve(self.uplink.now(), reply) {
+                return Some(Event::Asked(ask));
+            }
+        }
+        self.stats.refused += self.uplink.take_dropped();
+        None
+    }
+
+    /// Answers at once, or gives what the application must look up for the answer.
+    fn serve(&mut self, now: Time, mut reply: Reply) -> Option<Ask> {
+        if reply.needs_content() {
+            return Some(Ask {
+                to: reply.to,
+                questions: std::mem::take(&mut reply.questions),
+                list: reply.list,
+                listing: Vec::new(),
+                reply,
+            });
+        }
+        let mut datagram = Vec::new();
+        if self.write_reply(now, &reply, &[], &[], &[], &mut datagram) {
+            self.send(reply.to, datagram);
+        }
+        None
     }
 
     /// Writes the answer to `ask` into `out`; `answers` belong to its questions one by one.
@@ -272,7 +332,12 @@ impl Swarm {
             // Even a bare cookie helps a stranger that asked for something.
             !encoder.is_empty() && encoder.len() <= reply.limit
         };
-        encoder.finish();
+        let written = encoder.finish();
+        if reply.charged > 0 {
+            let used = if said { written + HEADERS } else { 0 };
+            self.uplink
+                .settle(to, reply.verified, reply.charged, used as u64);
+        }
         said
     }
 
