@@ -105,7 +105,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__get)
-            opts="-o -v -h --output --force --store --bind --peer --no-bootstrap --no-lan --cache --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-o -v -h --output --force --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -157,6 +157,18 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit-per-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --download-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -220,7 +232,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__mount)
-            opts="-f -v -h --foreground --allow-other --complete --store --bind --peer --no-bootstrap --no-lan --cache --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-f -v -h --foreground --allow-other --complete --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +258,18 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit-per-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --download-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -316,7 +340,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__seed)
-            opts="-v -h --store --bind --peer --no-bootstrap --no-lan --cache --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-v -h --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -338,6 +362,18 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-limit-per-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --download-limit)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

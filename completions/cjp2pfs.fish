@@ -43,6 +43,9 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l store -d 'Keep
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l config -d 'Read the configuration from FILE' -r -F
@@ -60,6 +63,9 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l store -d 'Keep 
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l config -d 'Read the configuration from FILE' -r -F
@@ -72,6 +78,9 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store -d 'Keep c
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l config -d 'Read the configuration from FILE' -r -F

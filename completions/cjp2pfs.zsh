@@ -40,6 +40,9 @@ never\:"Never"))' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
@@ -72,6 +75,9 @@ _arguments "${_arguments_options[@]}" : \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
@@ -92,6 +98,9 @@ _arguments "${_arguments_options[@]}" : \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
+'--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
