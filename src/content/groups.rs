@@ -18,8 +18,9 @@ const GROUP_LEVEL: usize = 8;
 const GROUP_LEAVES: u64 = 1 << GROUP_LEVEL;
 /// Bytes of content in a group: 1 MiB. The last group of some content may be shorter.
 pub const GROUP: u64 = GROUP_LEAVES * LEAF;
-/// What siblings are fetched in: one request brings those of the neighbouring groups, too.
-const SIBLINGS: u64 = 4096;
+/// What of the tree is fetched together: one request brings the siblings of neighbouring groups, too,
+/// and what is kept of content on its way is kept in leaves, as the tree is content itself.
+const BLOCK: u64 = LEAF;
 
 /// Which leaves of the content with some BLAKE3 can be verified by what is known of its tree.
 ///
@@ -122,19 +123,14 @@ impl LeafGroups {
             // All leaf nodes of it and the levels above the groups, which lie together.
             let first = self.leaf_nodes(range.start / GROUP);
             let last = self.leaf_nodes(range.end.saturating_sub(1) / GROUP);
-            wanted.insert(ByteRange::new(first.start, last.end));
+            wanted.insert(ByteRange::new(first.start, last.end).widened(BLOCK, file));
             let below = self.levels.position(GROUP_LEVEL - 1, 0);
-            wanted.insert(ByteRange::new(HEADER as u64, below));
+            wanted.insert(ByteRange::new(HEADER as u64, below).widened(BLOCK, file));
             return wanted;
         }
         for group in self.untrusted(range) {
-            let leaves = self.leaf_nodes(group.start / GROUP);
-            wanted.insert(leaves);
             for node in self.nodes(group.start) {
-                if !leaves.intersection(node).is_empty() {
-                    continue;
-                }
-                wanted.insert(node.widened(SIBLINGS, file));
+                wanted.insert(node.widened(BLOCK, file));
             }
         }
         wanted
@@ -300,7 +296,7 @@ mod tests {
             for at in (0..length).step_by(GROUP as usize) {
                 let mut groups = LeafGroups::new(root, length).unwrap();
                 let present = groups.wanted(ByteRange::at(at, 1));
-                assert!(present.bytes() <= 8192 + 8 * SIBLINGS, "{length} {at}");
+                assert!(present.bytes() <= 8192 + 8 * BLOCK, "{length} {at}");
                 assert!(groups.trust(at, reader(&tree, &present)).unwrap());
                 let group = ByteRange::at(at, GROUP).intersection(ByteRange::new(0, length));
                 assert!(groups.trusts(group));
