@@ -89,7 +89,7 @@ fn the_trees_are_those_that_deployed_nodes_serve() {
                 assert_eq!(store.length_of(&of_tree).unwrap(), Some(96));
                 let opened = store.open_content(&of_tree).unwrap().unwrap();
                 assert_eq!(opened.length(), 96);
-                assert!(opened.still_valid() && !opened.is_seeded());
+                assert!(opened.still_valid() && !opened.may_change());
                 assert_eq!(read(&opened), tree, "{length} {way}");
                 if let Some(read) = opened.read_at_nowait(90, &mut [0; 10]).unwrap() {
                     assert_eq!(read, 6);

@@ -86,7 +86,7 @@ fn a_seeded_file_is_served_by_all_its_ids() {
         store.seeded_digests(&path, &identity(&path)),
         Some((digests.sha256, digests.blake3, data.len() as u64))
     );
-    assert!(store.open_content(&id).unwrap().unwrap().is_seeded());
+    assert!(store.open_content(&id).unwrap().unwrap().may_change());
     store.forget_seeded(&path).unwrap();
     assert!(get(&store, &id).is_none());
     assert_eq!(store.counts().seeded, 0);

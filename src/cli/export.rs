@@ -1,13 +1,13 @@
 //! Content becomes a file of the user's, all of it or none.
 //!
-//! It is written under a temporary name in the same folder, made durable, and renamed. Bytes go by
-//! `copy_file_range` where they can (the standard library's `io::copy` between files), which shares
-//! the blocks instead of copying on file systems that know how: Btrfs, XFS. A hard link to the
-//! store's file would be as cheap, but then a change to one would be a change to the other.
+//! It is written under a temporary name in the same folder, made durable, and renamed. On the file
+//! system of the store it is the store's own file under a second name (see `Store::lend`); elsewhere
+//! bytes go by `copy_file_range` where they can (the standard library's `io::copy` between files).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -32,16 +32,10 @@ impl Export {
         // A short piece of the name: with the whole of it the temporary one could be too long.
         let start: String = name.chars().take(32).collect();
         let temporary = target.with_file_name(format!(".{start}.{}.part", std::process::id()));
-        let open = || {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .open(&temporary)
-        };
-        let file = match open() {
+        let file = match create(&temporary) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 // Left by a process of this number that was killed.
-                fs::remove_file(&temporary).and_then(|()| open())
+                fs::remove_file(&temporary).and_then(|()| create(&temporary))
             }
             result => result,
         }
@@ -53,6 +47,22 @@ impl Export {
             force,
             kept: false,
         })
+    }
+
+    /// Lets `lend` make the file: it is given its temporary name, which then does not exist, and the
+    /// permissions that a new file has. `false`: it could not, and all is as before.
+    pub fn lent_by(&mut self, lend: impl FnOnce(&Path, u32) -> Result<bool>) -> Result<bool> {
+        let mode = self.file.metadata().with_context(|| self.cannot())?;
+        let mode = mode.permissions().mode() & 0o777;
+        fs::remove_file(&self.temporary).with_context(|| self.cannot())?;
+        let lent = lend(&self.temporary, mode)?;
+        self.file = if lent {
+            File::open(&self.temporary)
+        } else {
+            create(&self.temporary)
+        }
+        .with_context(|| self.cannot())?;
+        Ok(lent)
     }
 
     /// Writes all of `source` from its start.
@@ -109,6 +119,10 @@ impl Export {
     fn cannot(&self) -> String {
         format!("cannot write {}", self.target.display())
     }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// Lets the disk begin with what was copied while the rest is being copied, so that little is left

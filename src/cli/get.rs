@@ -232,6 +232,10 @@ impl InProcess<'_> {
             Target::File { path, force } => {
                 let length = self.fetch_all(node)?.length;
                 let mut export = Export::begin(path, *force)?;
+                let lend = |path: &Path, mode| Ok(node.store().lend(&self.id, path, mode)?);
+                if length > 0 && export.lent_by(lend)? {
+                    return Ok(export.keep(length)?);
+                }
                 match node.store().open_content(&self.id)? {
                     Some(content) => export.copy_from(content.file())?,
                     None if length == 0 => {}

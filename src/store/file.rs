@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::identity::Identity;
+use super::lent::Lent;
 
 /// Complete content, open for reading. Clones share the descriptor.
 ///
-/// A seeded file can be changed by its owner at any moment. Whoever passes its bytes on reads them
+/// A file that is seeded or lent can be changed by its owner at any moment. Whoever passes its bytes on reads them
 /// first and asks [`Content::still_valid`] afterwards: in that order no change that came before or
 /// during the read goes unnoticed.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ struct Inner {
     length: u64,
     /// Where a seeded file lies and what it was when hashed; `None` for files of the store's own.
     seeded: Option<(PathBuf, Identity)>,
+    /// What a file that the user has as well was when it was lent.
+    lent: Option<Lent>,
     /// What it was made from in memory, if it was.
     source: Option<Content>,
 }
@@ -34,6 +37,18 @@ impl Content {
             file,
             length,
             seeded: None,
+            lent: None,
+            source: None,
+        }))
+    }
+
+    /// A file of the store's own that the user has as well.
+    pub(super) fn lent(file: File, lent: Lent) -> Self {
+        Self(Arc::new(Inner {
+            file,
+            length: lent.length(),
+            seeded: None,
+            lent: Some(lent),
             source: None,
         }))
     }
@@ -44,6 +59,7 @@ impl Content {
             file,
             length,
             seeded: None,
+            lent: None,
             source: Some(source),
         }))
     }
@@ -65,6 +81,7 @@ impl Content {
             file,
             length: found.size,
             seeded: Some((path.to_owned(), found)),
+            lent: None,
             source: None,
         }))))
     }
@@ -81,10 +98,10 @@ impl Content {
         &self.0.file
     }
 
-    /// Whether it is a file of the user's, not of the store's own.
+    /// Whether it is a file that the user may change.
     #[must_use]
-    pub fn is_seeded(&self) -> bool {
-        self.0.seeded.is_some()
+    pub fn may_change(&self) -> bool {
+        self.0.seeded.is_some() || self.0.lent.is_some()
     }
 
     /// Whether the bytes read up to now are those that were hashed.
@@ -95,6 +112,10 @@ impl Content {
     pub fn still_valid(&self) -> bool {
         if let Some(source) = &self.0.source {
             return source.still_valid();
+        }
+        if let Some(lent) = &self.0.lent {
+            let now = self.0.file.metadata();
+            return now.is_ok_and(|now| Lent::of(&now) == *lent);
         }
         let Some((path, identity)) = &self.0.seeded else {
             return true;

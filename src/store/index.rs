@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::content::{ContentId, Hash, Kind};
 
+use super::lent::RECORD;
 use super::prefixes::prefix;
 use super::record::Record;
 
@@ -36,6 +37,8 @@ const SEEDED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("seeded_v1");
 const SEEDED_PATHS: TableDefinition<u64, &[u8]> = TableDefinition::new("seeded_paths_v1");
 /// First 64 bits of the id (see [`prefix`]), number of a seeded file.
 const SEEDED_IDS: TableDefinition<(u64, u64), ()> = TableDefinition::new("seeded_ids_v1");
+/// Kind and hash -> what a file was when it was lent (see `lent`).
+const LENT: TableDefinition<[u8; 33], [u8; RECORD]> = TableDefinition::new("lent_v1");
 /// Rank -> address.
 const PEERS: TableDefinition<u32, &str> = TableDefinition::new("peers_v1");
 
@@ -100,6 +103,7 @@ impl Index {
             txn.open_table(SEEDED)?;
             txn.open_table(SEEDED_PATHS)?;
             txn.open_table(SEEDED_IDS)?;
+            txn.open_table(LENT)?;
             txn.open_table(PEERS)?;
             txn.open_table(STATE)?;
             Ok(())
@@ -221,9 +225,26 @@ impl Index {
         })
     }
 
+    /// Notes what the file of complete content was when it was lent.
+    pub(super) fn add_lent(&self, id: &ContentId, lent: &[u8; RECORD]) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(LENT)?.insert(key(id), *lent)?;
+            Ok(())
+        })
+    }
+
+    /// What it was.
+    pub(super) fn lent(&self, id: &ContentId) -> Result<Option<[u8; RECORD]>> {
+        self.read(|txn| {
+            let found = txn.open_table(LENT)?.get(key(id))?;
+            Ok(found.map(|lent| lent.value()))
+        })
+    }
+
     pub(super) fn remove_complete(&self, id: &ContentId) -> Result<()> {
         self.write(|txn| {
             txn.open_table(COMPLETE)?.remove(key(id))?;
+            txn.open_table(LENT)?.remove(key(id))?;
             Ok(())
         })
     }

@@ -23,6 +23,7 @@ mod file;
 mod identity;
 mod index;
 mod layout;
+mod lent;
 mod listing;
 mod map;
 mod one_leaf;
@@ -220,17 +221,20 @@ impl Store {
 
     fn open_complete(&self, id: &ContentId) -> Result<Option<Content>, StoreError> {
         let path = self.layout().complete(id);
-        let open = || -> io::Result<Option<Content>> {
+        let open = || -> io::Result<Option<(File, fs::Metadata)>> {
             let file = File::open(&path)?;
             let metadata = file.metadata()?;
-            if !metadata.is_file() {
-                return Ok(None);
-            }
-            Ok(Some(Content::stored(file, metadata.len())))
+            Ok(metadata.is_file().then_some((file, metadata)))
         };
         match open() {
-            Ok(Some(content)) if id.kind == Kind::TreeV2 => Ok(self.checked_tree(id, content)),
-            Ok(found) => Ok(found),
+            Ok(None) => Ok(None),
+            Ok(Some((file, metadata))) if id.kind == Kind::TreeV2 => {
+                Ok(self.checked_tree(id, Content::stored(file, metadata.len())))
+            }
+            Ok(Some((file, metadata))) if lent::is_lent(&metadata) => {
+                self.open_lent(id, file, &metadata)
+            }
+            Ok(Some((file, metadata))) => Ok(Some(Content::stored(file, metadata.len()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("open", &path, e)),
         }
