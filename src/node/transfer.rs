@@ -1,6 +1,7 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
 mod limits;
+mod story;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
+
+pub(super) use story::Story;
 
 /// How far the proof of the whole has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
