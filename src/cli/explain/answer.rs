@@ -1,0 +1,308 @@
+//! The answer in a few lines: what is waited for, what is here, who was asked, when it is expected.
+
+use std::net::SocketAddr;
+
+use crate::cli::human::{bytes, percent, rate, seconds};
+use crate::node::explain::{
+    Answer, AskedOf, ContentState, Explanation, Network, PeerStory, Place, Standing, Want, Why,
+};
+
+/// Peers that a line names.
+const NAMED: usize = 3;
+
+/// The answer. The first line says how the content stands or what is waited for.
+pub fn lines(told: &Explanation) -> Vec<String> {
+    let mut lines = vec![first(told)];
+    if told.state == ContentState::Arriving {
+        lines.push(progress(told));
+        lines.extend(withheld(told));
+    }
+    let on_its_way = matches!(
+        told.state,
+        ContentState::Arriving | ContentState::LookedFor | ContentState::Found
+    );
+    match &told.network {
+        Some(network) if on_its_way => {
+            lines.push(whom(told, network));
+            lines.extend(expected(network));
+        }
+        None if told.network_unknown => {
+            lines.push("the network thread is busy and does not say who was asked".to_owned());
+        }
+        None if on_its_way => lines.push("nobody is asked for it".to_owned()),
+        _ => {}
+    }
+    lines.extend(past(told));
+    lines
+}
+
+fn first(told: &Explanation) -> String {
+    let length = bytes(told.length.unwrap_or(0));
+    match told.state {
+        ContentState::Held => match &told.place {
+            Some(Place::Seeded { path }) => {
+                format!("complete and verified: {length}, seeded from {path}")
+            }
+            _ => format!("complete and verified: {length} in the store"),
+        },
+        ContentState::Proven => {
+            format!("complete and verified: {length}, being made durable in the store")
+        }
+        ContentState::Arriving => arriving(told),
+        ContentState::Partial => format!(
+            "nobody here wants it now; {} of {length} ({}) are here",
+            bytes(told.present),
+            share(told.present, told)
+        ),
+        ContentState::Found => {
+            format!("somebody has it, {length}; nobody here has asked for its bytes yet")
+        }
+        ContentState::LookedFor => match &told.lookup {
+            Some(lookup) => format!(
+                "looking for somebody who has it: for {} now, given up in {}",
+                seconds(lookup.waiting_seconds),
+                seconds(lookup.fails_in_seconds)
+            ),
+            None => "looking for somebody who has it".to_owned(),
+        },
+        ContentState::Wrong => {
+            "nobody here looks for it; what peers sent of it lately was not this content".to_owned()
+        }
+        ContentState::Unknown => "nobody here looks for it, and nothing of it is here".to_owned(),
+    }
+}
+
+fn arriving(told: &Explanation) -> String {
+    let Some(want) = most_urgent(told) else {
+        if told.length == Some(told.present) {
+            return "all bytes are here, and their hash is not done yet".to_owned();
+        }
+        return match told.handles {
+            0 => "nothing of it is wanted now, and no program has it open".to_owned(),
+            _ => "nothing of it is wanted now; a program has it open".to_owned(),
+        };
+    };
+    let range = format!("{} at offset {}", bytes(want.range.len()), want.range.start);
+    match want.why {
+        Why::Read => {
+            let mut line = format!("waiting for {range}");
+            if want.missing > 0 && want.missing < want.range.len() {
+                line += &format!(", {} of it missing", bytes(want.missing));
+            }
+            if let (Some(waits), Some(left)) = (want.waiting_seconds, want.fails_in_seconds) {
+                line += &format!(
+                    ": a read has waited {} and fails in {}",
+                    seconds(waits),
+                    seconds(left)
+                );
+            }
+            let reads = told.wants.iter().filter(|it| it.why == Why::Read).count();
+            match reads.saturating_sub(1) {
+                0 => line,
+                1 => line + "; so does another read",
+                more => format!("{line}; so do {more} other reads"),
+            }
+        }
+        Why::ReadAhead => format!("reading ahead {range}; no read waits"),
+        Why::Completion | Why::Fetch => "fetching all of it; no read waits".to_owned(),
+    }
+}
+
+/// What the answer is about: the read that has waited longest for bytes, or else for the proof, or
+/// else whatever is wanted.
+fn most_urgent(told: &Explanation) -> Option<&Want> {
+    let lacks = |want: &&Want| want.missing > 0;
+    let mut reads = told.wants.iter().filter(|want| want.why == Why::Read);
+    let read = reads.clone().find(lacks).or_else(|| reads.next());
+    read.or_else(|| told.wants.iter().find(lacks))
+}
+
+fn progress(told: &Explanation) -> String {
+    format!(
+        "{} of {} ({}) are here, the first {} hashed",
+        bytes(told.present),
+        bytes(told.length.unwrap_or(0)),
+        share(told.present, told),
+        bytes(told.hashed)
+    )
+}
+
+/// Why a read waits whose bytes are here.
+fn withheld(told: &Explanation) -> Option<String> {
+    let want = most_urgent(told).filter(|want| want.why == Why::Read && want.missing == 0)?;
+    let missing = told.length?.saturating_sub(told.present);
+    let end = if missing == 0 {
+        "its hash is being made".to_owned()
+    } else {
+        format!("{} are missing", bytes(missing))
+    };
+    Some(format!(
+        "the bytes at offset {} are here and held back until the whole is verified: {end}",
+        want.range.start
+    ))
+}
+
+/// Who is asked for the bytes, or why nobody is.
+fn whom(told: &Explanation, network: &Network) -> String {
+    let peer = |address| network.peers.iter().find(|it| it.address == address);
+    if let Some(want) = most_urgent(told)
+        && let Some(latest) = want.asked.iter().map(|it| it.seconds_ago).reduce(f64::min)
+    {
+        let names = want.asked.iter().map(|AskedOf { peer: address, .. }| {
+            named(*address, peer(*address).map(|it| condition(network, it)))
+        });
+        return format!(
+            "asked {} {} ago: {}",
+            peers(want.asked.len()),
+            seconds(latest),
+            list(names)
+        );
+    }
+    let sources: Vec<&PeerStory> = network
+        .peers
+        .iter()
+        .filter(|it| it.path.is_some())
+        .collect();
+    if !sources.is_empty() {
+        let names = sources
+            .iter()
+            .map(|it| named(it.address, Some(condition(network, it))));
+        let start = match network.in_flight {
+            0 => "nobody is asked for bytes now",
+            _ => "others of its bytes are asked for first",
+        };
+        return format!(
+            "{start}; {} it: {}",
+            match sources.len() {
+                1 => "one peer has".to_owned(),
+                count => format!("{count} peers have"),
+            },
+            list(names)
+        );
+    }
+    searched(network)
+}
+
+fn searched(network: &Network) -> String {
+    if network.asked == 0 {
+        return "no peer has been asked whether it has it: none is known".to_owned();
+    }
+    let answers = || network.peers.iter().map(|it| it.answer);
+    let no = answers().filter(|it| *it == Answer::No).count();
+    let elsewhere = answers()
+        .filter(|it| matches!(it, Answer::Elsewhere { .. }))
+        .count();
+    let mut said = Vec::new();
+    if no > 0 {
+        said.push(format!("{no} said no"));
+    }
+    if elsewhere > 0 {
+        said.push(format!("{elsewhere} named others"));
+    }
+    let silent = network.asked.saturating_sub(network.answered);
+    if silent > 0 {
+        said.push(format!("{silent} said nothing, the usual no"));
+    }
+    let times = network.peers.iter().filter_map(|it| it.asked_seconds_ago);
+    let latest = times.reduce(f64::min).unwrap_or(0.0);
+    format!(
+        "asked {} whether they have it, the last {} ago: {}; more are asked in {}",
+        peers(network.asked),
+        seconds(latest),
+        said.join(", "),
+        seconds(network.next_question_seconds)
+    )
+}
+
+fn expected(network: &Network) -> Option<String> {
+    if network.missing == 0 {
+        return None;
+    }
+    let missing = bytes(network.missing);
+    Some(match (network.expected_seconds, network.rate) {
+        (Some(time), Some(speed)) => format!(
+            "expected: {missing} in {} at {}",
+            seconds(time),
+            rate(speed)
+        ),
+        _ => format!("nobody can tell when the missing {missing} come: no peer sends now"),
+    })
+}
+
+/// What went wrong with it before.
+fn past(told: &Explanation) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(ago) = told.wrong_seconds_ago {
+        lines.push(format!(
+            "what peers sent {} ago was not this content",
+            seconds(ago)
+        ));
+    }
+    if let Some(ago) = told.missed_seconds_ago {
+        lines.push(format!(
+            "it was looked for {} ago, and nobody had it",
+            seconds(ago)
+        ));
+    }
+    lines
+}
+
+/// How it is with a peer, in a few words.
+pub fn condition(network: &Network, peer: &PeerStory) -> String {
+    let silent = peer.path.as_ref().and_then(|path| path.silent_seconds);
+    let silent = match silent {
+        Some(time) => format!("silent for {}", seconds(time)),
+        None => "never heard".to_owned(),
+    };
+    let again = match peer.again_in_seconds {
+        Some(time) => format!(", asked again in {}", seconds(time)),
+        None => String::new(),
+    };
+    match peer.standing {
+        Standing::Open => match peer.path.as_ref().and_then(|path| path.silent_seconds) {
+            Some(time) => format!("heard {} ago", seconds(time)),
+            None => "never heard".to_owned(),
+        },
+        Standing::Overdue => silent,
+        Standing::Benched => silent + &again,
+        Standing::Rests => format!("its answers fell short{again}"),
+        Standing::Unmet => "it has not told its cookie yet".to_owned(),
+        Standing::Waits => match network.on_trial {
+            Some(other) => format!("not asked while {other} is on trial"),
+            None => "not asked while another is on trial".to_owned(),
+        },
+        Standing::Refused => "it sent wrong bytes and is not asked again".to_owned(),
+        Standing::NoSource => match peer.answer {
+            Answer::Nothing => "no answer".to_owned(),
+            _ => "not a source".to_owned(),
+        },
+    }
+}
+
+fn named(address: SocketAddr, condition: Option<String>) -> String {
+    match condition {
+        Some(condition) => format!("{address} ({condition})"),
+        None => address.to_string(),
+    }
+}
+
+/// The first few, and how many more.
+fn list(names: impl ExactSizeIterator<Item = String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut text = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text += &format!(", and {more} more");
+    }
+    text
+}
+
+fn peers(count: usize) -> String {
+    match count {
+        1 => "1 peer".to_owned(),
+        count => format!("{count} peers"),
+    }
+}
+
+fn share(part: u64, told: &Explanation) -> String {
+    percent(part, told.length.unwrap_or(0))
+}
