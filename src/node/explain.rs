@@ -282,11 +282,7 @@ impl Explanation {
         let flights = self.network.iter().flat_map(|network| &network.flights);
         let within = flights.filter(|it| it.range.start < range.end && it.range.end > range.start);
         for of in within.flat_map(|flight| &flight.from) {
-            if let Some(known) = asked.iter_mut().find(|known| known.peer == of.peer) {
-                known.seconds_ago = known.seconds_ago.max(of.seconds_ago);
-            } else if asked.len() < MOST_ASKED {
-                asked.push(*of);
-            }
+            of.add_to(&mut asked, MOST_ASKED);
         }
         Want {
             range: range.into(),

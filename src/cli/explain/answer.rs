@@ -206,7 +206,7 @@ fn searched(network: &Network) -> String {
     let times = network.peers.iter().filter_map(|it| it.asked_seconds_ago);
     let latest = times.reduce(f64::min).unwrap_or(0.0);
     format!(
-        "asked {} whether they have it, the last {} ago: {}; more are asked in {}",
+        "asked {} for it, the last {} ago: {}; the next question is due in {}",
         peers(network.asked),
         seconds(latest),
         said.join(", "),
@@ -305,4 +305,159 @@ fn peers(count: usize) -> String {
 
 fn share(part: u64, told: &Explanation) -> String {
     percent(part, told.length.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An explanation with these fields, and nothing known beside them.
+    fn told(fields: Value) -> Explanation {
+        let mut all = json!({
+            "id": "ab", "state": "arriving", "place": null, "length": 1 << 20, "present": 0,
+            "present_ranges": [], "present_ranges_left_out": 0, "hashed": 0, "handles": 0,
+            "wants": [], "wants_left_out": 0, "lookup": null, "waiting_for_all": 0,
+            "wrong_seconds_ago": null, "missed_seconds_ago": null, "network": null,
+            "network_unknown": false,
+        });
+        merge(&mut all, fields);
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn network(fields: Value) -> Value {
+        let mut all = json!({
+            "claims": [], "missing": 0, "in_flight": 0, "flights": [], "flights_left_out": 0,
+            "asked": 0, "answered": 0, "hinted": 0, "next_question_seconds": 0.2, "sources": 0,
+            "on_trial": null, "quiet_seconds": null, "rate": null, "expected_seconds": null,
+            "peers": [],
+        });
+        merge(&mut all, fields);
+        all
+    }
+
+    fn peer(port: u16, fields: Value) -> Value {
+        let mut all = json!({
+            "address": format!("192.0.2.1:{port}"), "asked_seconds_ago": 0.4, "times_asked": 1,
+            "answer": {"said": "nothing"}, "answered_seconds_ago": null, "standing": "no_source",
+            "again_in_seconds": null, "path": null,
+        });
+        merge(&mut all, fields);
+        all
+    }
+
+    fn path(silent: f64) -> Value {
+        json!({
+            "round_trip_ms": 40.0, "loss": 0.0, "rate": 1e6, "window": 1, "in_flight": 1,
+            "reply_length": 1, "phase": "cruise", "silent_seconds": silent, "supplied": 1,
+        })
+    }
+
+    fn merge(all: &mut Value, fields: Value) {
+        let Value::Object(fields) = fields else {
+            panic!("no object");
+        };
+        for (name, value) in fields {
+            let known = all
+                .get_mut(&name)
+                .unwrap_or_else(|| panic!("no field {name}"));
+            *known = value;
+        }
+    }
+
+    #[test]
+    fn a_read_that_waits_for_peers() {
+        let asked = |port| json!({"peer": format!("192.0.2.1:{port}"), "seconds_ago": 0.4});
+        let read = json!({
+            "start": 4096, "end": 4096 + (128 << 10), "missing": 64 << 10, "why": "read",
+            "waiting_seconds": 3.2, "fails_in_seconds": 26.8, "asked": [asked(1), asked(2)],
+        });
+        let lines = lines(&told(json!({
+            "present": 512 << 10, "hashed": 4096, "wants": [read.clone(), read],
+            "network": network(json!({
+                "missing": 512 << 10, "rate": 1048576.0, "expected_seconds": 0.5, "sources": 2,
+                "peers": [
+                    peer(1, json!({"standing": "open", "path": path(0.1)})),
+                    peer(2, json!({"standing": "overdue", "path": path(3.1)})),
+                ],
+            })),
+        })));
+        assert_eq!(
+            lines,
+            [
+                "waiting for 128.00 KiB at offset 4096, 64.00 KiB of it missing: a read has \
+                 waited 3.2 s and fails in 27 s; so does another read",
+                "512.00 KiB of 1.00 MiB (50%) are here, the first 4.00 KiB hashed",
+                "asked 2 peers 0.4 s ago: 192.0.2.1:1 (heard 0.1 s ago), 192.0.2.1:2 (silent for \
+                 3.1 s)",
+                "expected: 512.00 KiB in 0.5 s at 1.00 MiB/s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_read_whose_bytes_are_here_waits_for_the_proof() {
+        let read = json!({
+            "start": 983040, "end": 1 << 20, "missing": 0, "why": "read",
+            "waiting_seconds": 1.0, "fails_in_seconds": 29.0, "asked": [],
+        });
+        let lines = lines(&told(json!({
+            "present": (1 << 20) - 4096, "wants": [read], "network": network(json!({})),
+        })));
+        assert_eq!(
+            lines[2],
+            "the bytes at offset 983040 are here and held back until the whole is verified: 4.00 \
+             KiB are missing"
+        );
+    }
+
+    #[test]
+    fn a_search_tells_what_was_answered() {
+        let lines = lines(&told(json!({
+            "state": "looked_for", "length": null,
+            "lookup": {"waiting": 1, "waiting_seconds": 0.5, "fails_in_seconds": 4.5},
+            "network": network(json!({
+                "asked": 4, "answered": 2,
+                "peers": [
+                    peer(1, json!({"answer": {"said": "no"}})),
+                    peer(2, json!({"answer": {"said": "elsewhere", "peers": 3}})),
+                    peer(3, json!({"asked_seconds_ago": 0.1})),
+                    peer(4, json!({})),
+                ],
+            })),
+        })));
+        assert_eq!(
+            lines,
+            [
+                "looking for somebody who has it: for 0.5 s now, given up in 4.5 s",
+                "asked 4 peers for it, the last 0.1 s ago: 1 said no, 1 named others, 2 said \
+                 nothing, the usual no; the next question is due in 0.2 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_few_peers_are_named_and_each_says_why_it_is_not_asked() {
+        let source = |port, standing: &str| {
+            let fields = json!({"standing": standing, "path": path(2.0), "again_in_seconds": 1.5});
+            peer(port, fields)
+        };
+        let lines = lines(&told(json!({
+            "state": "found",
+            "network": network(json!({
+                "sources": 4, "on_trial": "192.0.2.1:9",
+                "peers": [
+                    source(1, "benched"), source(2, "rests"), source(3, "waits"),
+                    source(4, "unmet"),
+                ],
+            })),
+        })));
+        assert_eq!(
+            lines[1],
+            "nobody is asked for bytes now; 4 peers have it: 192.0.2.1:1 (silent for 2.0 s, asked \
+             again in 1.5 s), 192.0.2.1:2 (its answers fell short, asked again in 1.5 s), \
+             192.0.2.1:3 (not asked while 192.0.2.1:9 is on trial), and 1 more"
+        );
+    }
 }

@@ -2,7 +2,6 @@
 //! has to do with the id.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +67,7 @@ pub struct FlightStory {
     pub urgent: bool,
     /// Requests that this puts together.
     pub requests: usize,
-    /// Who was asked.
+    /// Who was asked. At most eight.
     pub from: Vec<AskedOf>,
 }
 
@@ -79,6 +78,17 @@ pub struct AskedOf {
     pub peer: SocketAddr,
     /// How long ago, at most.
     pub seconds_ago: f64,
+}
+
+impl AskedOf {
+    /// Adds it to a list of `most` peers, each once and with its oldest question.
+    pub(super) fn add_to(self, list: &mut Vec<Self>, most: usize) {
+        if let Some(known) = list.iter_mut().find(|known| known.peer == self.peer) {
+            known.seconds_ago = known.seconds_ago.max(self.seconds_ago);
+        } else if list.len() < most {
+            list.push(self);
+        }
+    }
 }
 
 /// A peer and what it has to do with the id.
@@ -200,15 +210,16 @@ impl From<swarm::Explanation> for Network {
 
 impl From<FlightReport> for FlightStory {
     fn from(flight: FlightReport) -> Self {
-        let asked = |(peer, ago): (SocketAddr, Duration)| AskedOf {
-            peer,
-            seconds_ago: ago.as_secs_f64(),
-        };
+        let mut from = Vec::new();
+        for (peer, ago) in flight.from {
+            let seconds_ago = ago.as_secs_f64();
+            AskedOf { peer, seconds_ago }.add_to(&mut from, super::MOST_ASKED);
+        }
         Self {
             range: flight.range.into(),
             urgent: flight.class == Class::Urgent,
             requests: flight.requests,
-            from: flight.from.into_iter().map(asked).collect(),
+            from,
         }
     }
 }
