@@ -22,6 +22,8 @@ pub fn lines(told: &Explanation) -> Vec<String> {
         ContentState::Arriving | ContentState::LookedFor | ContentState::Found
     );
     match &told.network {
+        // With all bytes here nobody need be asked.
+        _ if told.length == Some(told.present) => {}
         Some(network) if on_its_way => {
             lines.push(whom(told, network));
             lines.extend(expected(network));
@@ -127,19 +129,11 @@ fn progress(told: &Explanation) -> String {
     )
 }
 
-/// Why a read waits whose bytes are here.
+/// Why a read waits whose bytes are here: it would give its program the last of all bytes.
 fn withheld(told: &Explanation) -> Option<String> {
-    let want = most_urgent(told).filter(|want| want.why == Why::Read && want.missing == 0)?;
-    let missing = told.length?.saturating_sub(told.present);
-    let end = if missing == 0 {
-        "its hash is being made".to_owned()
-    } else {
-        format!("{} are missing", bytes(missing))
-    };
-    Some(format!(
-        "the bytes at offset {} are here and held back until the whole is verified: {end}",
-        want.range.start
-    ))
+    let want = most_urgent(told)?;
+    let waits = want.why == Why::Read && want.missing == 0;
+    waits.then(|| "its bytes are here and held back until the whole is verified".to_owned())
 }
 
 /// Who is asked for the bytes, or why nobody is.
@@ -403,12 +397,15 @@ mod tests {
             "waiting_seconds": 1.0, "fails_in_seconds": 29.0, "asked": [],
         });
         let lines = lines(&told(json!({
-            "present": (1 << 20) - 4096, "wants": [read], "network": network(json!({})),
+            "present": 1 << 20, "hashed": 1 << 19, "wants": [read],
         })));
         assert_eq!(
-            lines[2],
-            "the bytes at offset 983040 are here and held back until the whole is verified: 4.00 \
-             KiB are missing"
+            lines,
+            [
+                "waiting for 64.00 KiB at offset 983040: a read has waited 1.0 s and fails in 29 s",
+                "1.00 MiB of 1.00 MiB (100%) are here, the first 512.00 KiB hashed",
+                "its bytes are here and held back until the whole is verified",
+            ]
         );
     }
 
