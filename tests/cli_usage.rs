@@ -83,7 +83,7 @@ Commands:
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing
   peers        Show the peers that the daemon of the store knows
-  explain      Tell why content is not here yet: what is waited for, who was asked, what they answered
+  explain      Tell why content is not here yet: which bytes, which peers, what they answered
   completions  Print the completions for a shell
 
 Options:

@@ -74,7 +74,7 @@ pub enum Command {
     /// Show the peers that the daemon of the store knows
     Peers(ReportArgs),
 
-    /// Tell why content is not here yet: what is waited for, who was asked, what they answered
+    /// Tell why content is not here yet: which bytes, which peers, what they answered
     ///
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
     Explain(ExplainArgs),
