@@ -3,11 +3,13 @@
 //! Everything here is pure: no I/O, no clock, no network. The other rooms build on these types so
 //! that an id, an offset and a length cannot be mistaken for one another or for a path.
 
+mod groups;
 mod hasher;
 mod id;
 mod range;
 pub mod tree;
 
+pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use range::{ByteRange, RangeSet};

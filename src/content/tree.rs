@@ -24,9 +24,9 @@ use super::{Hash, LEAF};
 /// `B3T`, version 2.
 const MAGIC: [u8; 4] = [0x42, 0x33, 0x54, 0x02];
 /// Bytes before the first level.
-const HEADER: usize = 64;
+pub(super) const HEADER: usize = 64;
 /// Bytes in a node.
-const NODE: usize = 32;
+pub(super) const NODE: usize = 32;
 /// Bytes in the tree file of content of one leaf.
 pub const ONE_LEAF: usize = HEADER + NODE;
 /// Parents that are verified at a time: 8 KiB of them and 16 KiB of their children.
@@ -74,10 +74,11 @@ fn length_for(leaves: u64) -> u64 {
 }
 
 /// The nodes in each level: the leaves first, then upwards to the level of two.
-struct Levels(Vec<u64>);
+#[derive(Clone, Debug)]
+pub(super) struct Levels(Vec<u64>);
 
 impl Levels {
-    fn new(leaves: u64) -> Self {
+    pub(super) fn new(leaves: u64) -> Self {
         let mut sizes = vec![leaves];
         let mut size = leaves;
         while size > 2 {
@@ -87,17 +88,17 @@ impl Levels {
         Self(sizes)
     }
 
-    fn size(&self, level: usize) -> u64 {
+    pub(super) fn size(&self, level: usize) -> u64 {
         self.0.get(level).copied().unwrap_or(0)
     }
 
     /// The level of two (of one, if there is one leaf).
-    fn top(&self) -> usize {
+    pub(super) fn top(&self) -> usize {
         self.0.len() - 1
     }
 
     /// Where in the file a node stands.
-    fn position(&self, level: usize, index: u64) -> u64 {
+    pub(super) fn position(&self, level: usize, index: u64) -> u64 {
         let above: u64 = self.0.iter().skip(level + 1).sum();
         HEADER as u64 + (above + index) * NODE as u64
     }
@@ -247,7 +248,7 @@ pub fn verify_tree(
 }
 
 /// The parent of one or two nodes below the root.
-fn parent(pair: &[[u8; NODE]]) -> Option<[u8; NODE]> {
+pub(super) fn parent(pair: &[[u8; NODE]]) -> Option<[u8; NODE]> {
     match pair {
         [left, right] => Some(hazmat::merge_subtrees_non_root(left, right, Mode::Hash)),
         [odd] => Some(*odd),

@@ -43,6 +43,12 @@ pub struct Explanation {
     pub present_ranges: Vec<Range>,
     /// Ranges that are left out of the list.
     pub present_ranges_left_out: usize,
+    /// How it is verified.
+    pub verified: Verified,
+    /// Bytes held here that wait for their leaf to be verified.
+    pub unverified: u64,
+    /// The tree whose nodes are fetched to verify leaves; it can be explained, too.
+    pub tree: Option<String>,
     /// Everything before this byte is hashed for the proof of the whole.
     pub hashed: u64,
     /// Handles that are open on it.
@@ -85,6 +91,16 @@ pub enum ContentState {
     Wrong,
     /// Nothing of it is here and nobody looks for it.
     Unknown,
+}
+
+/// How content is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verified {
+    /// Not before it is complete, by the hash of the whole.
+    AsAWhole,
+    /// Leaf by leaf as it arrives.
+    ByLeaves,
 }
 
 /// Where complete content lies.
@@ -158,6 +174,8 @@ pub enum Why {
     Read,
     /// A handle is expected to read them next.
     ReadAhead,
+    /// Leaves of other content are verified with them.
+    Tree,
     /// A handle reads on to the end, or its node completes all that is opened.
     Completion,
     /// Somebody fetches all of it.
@@ -241,6 +259,11 @@ impl Explanation {
         let ranges = story.present.iter().map(Range::from);
         self.present_ranges = ranges.take(MOST).collect();
         self.present_ranges_left_out = story.present.pieces().saturating_sub(MOST);
+        if story.by_leaves {
+            self.verified = Verified::ByLeaves;
+        }
+        self.unverified = story.unverified;
+        self.tree = story.tree.map(|tree| tree.to_string());
         self.hashed = story.hashed;
         self.handles = story.readers;
         self.waiting_for_all = story.wholes;
@@ -257,11 +280,13 @@ impl Explanation {
                 ..self.want(read.range, Why::Read)
             });
         }
-        for range in story.ahead.iter().take(MOST) {
-            self.wants.push(self.want(range, Why::ReadAhead));
+        self.wants_left_out = story.reads.len().saturating_sub(MOST);
+        for (ranges, why) in [(&story.ahead, Why::ReadAhead), (&story.sought, Why::Tree)] {
+            for range in ranges.iter().take(MOST) {
+                self.wants.push(self.want(range, why));
+            }
+            self.wants_left_out += ranges.pieces().saturating_sub(MOST);
         }
-        self.wants_left_out =
-            story.reads.len().saturating_sub(MOST) + story.ahead.pieces().saturating_sub(MOST);
         let missing = length.saturating_sub(self.present);
         for (wanted, why) in [
             (story.fetched, Why::Fetch),
@@ -304,6 +329,9 @@ fn nothing_known(id: ContentId) -> Explanation {
         present: 0,
         present_ranges: Vec::new(),
         present_ranges_left_out: 0,
+        verified: Verified::AsAWhole,
+        unverified: 0,
+        tree: None,
         hashed: 0,
         handles: 0,
         wants: Vec::new(),

@@ -8,7 +8,7 @@ use super::pending::{Pending, Ticket, Waiting};
 use super::shared::{LeftOver, Shared, disk_failure, lock};
 use super::transfer::{Bulk, Phase, Transfer, WholeWaiter};
 use super::types::{ContentInfo, Done, Failure};
-use crate::content::ContentId;
+use crate::content::{ByteRange, ContentId};
 use crate::swarm::Class;
 
 /// How long it is remembered that something exists that nobody opened.
@@ -29,7 +29,11 @@ impl Shared {
             .store
             .partial(&id, length)
             .map_err(|error| disk_failure(&error))?;
-        let fresh = Arc::new(Transfer::new(partial));
+        let fresh = Transfer::new(partial);
+        if let Some(leaves) = self.leaves_for(id, length) {
+            fresh.verify_by(leaves);
+        }
+        let fresh = Arc::new(fresh);
         let (transfer, replaced) = {
             let mut transfers = lock(&self.transfers);
             let (transfer, replaced) = match transfers.get(&id) {
@@ -45,6 +49,7 @@ impl Shared {
             self.mailbox.post(Command::Resume(id, length));
             (transfer, replaced)
         };
+        self.await_nodes(&transfer);
         if let Some(replaced) = replaced
             && replaced.phase() == Phase::Arriving
         {
@@ -115,6 +120,7 @@ impl Shared {
             Ok(()) => {
                 let missing = transfer.complete_in_bulk(Bulk::Fetch);
                 self.want(&transfer, missing, Class::Bulk);
+                self.want_nodes(&transfer, ByteRange::new(0, length), Class::Bulk);
                 if self.is_stopping() {
                     transfer.fail_all(Failure::Stopped);
                 }
@@ -133,6 +139,7 @@ impl Shared {
     /// The content is in the store: the swarm need not fetch it any more.
     pub fn is_kept(&self, transfer: &Arc<Transfer>) {
         let id = transfer.id;
+        self.drop_nodes(transfer);
         lock(&self.suspects).pop(&id);
         self.mailbox.post(Command::Forget(id));
         for whole in transfer.kept() {

@@ -141,6 +141,7 @@ impl Shared {
         if let Some(transfer) = self.transfer(&id)
             && transfer.length != length
             && transfer.phase() == Phase::Arriving
+            && !self.is_awaited(&id)
         {
             debug!(%id, length, "another length than before is claimed by most");
             self.is_wrong(&transfer, true);

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::messages::Keep;
 use super::shared::Shared;
-use super::transfer::{Phase, Transfer};
+use super::transfer::{NextCheck, Phase, Transfer};
 use crate::content::{ContentId, Kind, tree};
 
 /// Bytes hashed at a time: they stay in the second-level cache between the copy and the hash.
@@ -35,6 +35,9 @@ pub(super) fn run(
 
 /// Hashes up to a turn's worth; `true` when there is more.
 fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> bool {
+    if transfer.is_vouched() {
+        return verify_a_turn(shared, transfer);
+    }
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
     let mut hashed = 0;
     let mut done = 0;
@@ -73,16 +76,42 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     };
     drop(slot);
     if right {
-        debug!(id = %transfer.id, length = transfer.length, "proven");
-        let released = transfer.proved();
-        shared.release(transfer, released);
-        if transfer.phase() == Phase::Proven {
-            let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
-        }
+        is_proven(shared, transfer);
     } else {
         shared.is_wrong(transfer, false);
     }
     false
+}
+
+fn is_proven(shared: &Shared, transfer: &Arc<Transfer>) {
+    debug!(id = %transfer.id, length = transfer.length, "proven");
+    let released = transfer.proved();
+    shared.release(transfer, released);
+    if transfer.phase() == Phase::Proven {
+        let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
+    }
+}
+
+/// Verifies leaves that have landed, up to a turn's worth; `true` when there is more.
+fn verify_a_turn(shared: &Shared, transfer: &Arc<Transfer>) -> bool {
+    let mut checked = 0;
+    while checked < TURN && !shared.is_stopping() {
+        match transfer.next_check() {
+            NextCheck::Check(range) => {
+                for leaves in transfer.landed_leaves(range) {
+                    shared.verify_landed(transfer, leaves, None);
+                }
+                checked += range.len();
+            }
+            NextCheck::Whole => {
+                is_proven(shared, transfer);
+                return false;
+            }
+            NextCheck::Hash => return true,
+            NextCheck::Nothing => return false,
+        }
+    }
+    true
 }
 
 /// A tree file proves itself: its levels lead to the root in its id.

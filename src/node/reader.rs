@@ -95,6 +95,8 @@ impl Reader {
                 transfer.complete_in_bulk(Bulk::Handle),
                 Class::Bulk,
             );
+            let whole = ByteRange::new(0, transfer.length);
+            self.node.want_nodes(transfer, whole, Class::Bulk);
         }
     }
 
@@ -162,6 +164,7 @@ impl Reader {
             }
             (Admission::Waits(missing), _, Some(ticket)) => {
                 self.node.want(transfer, missing, Class::Urgent);
+                self.node.want_nodes(transfer, range, Class::Urgent);
                 // The last sweep of a node that stops may have come just before.
                 if self.node.is_stopping() {
                     ticket
@@ -192,6 +195,7 @@ impl Reader {
         if let Some(fresh) = fresh {
             let missing = transfer.expect(number, windows, fresh);
             self.node.want(transfer, missing, Class::ReadAhead);
+            self.node.want_nodes(transfer, fresh, Class::ReadAhead);
         }
         if committed && self.node.config.complete == Complete::Auto {
             self.complete_in_bulk();

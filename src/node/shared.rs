@@ -64,6 +64,8 @@ pub(super) struct Shared {
     pub lookups: Mutex<HashMap<ContentId, Lookup>>,
     pub misses: Mutex<LruCache<ContentId, Instant>>,
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
+    /// Trees that are fetched, and the transfers whose leaves are verified with them.
+    pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -113,6 +115,7 @@ impl Shared {
             lookups: Mutex::default(),
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
+            awaiting_nodes: Mutex::default(),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }

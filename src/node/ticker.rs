@@ -36,6 +36,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             if changed {
                 shared.want_anew(&transfer);
             }
+            shared.press_for_nodes(&transfer, now);
             if transfer.is_stalled(now, TRIAL) {
                 shared.next_on_trial(transfer.id, TRIAL);
                 // Should anything that arrived have gone astray on its way, this finds it.

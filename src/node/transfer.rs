@@ -1,5 +1,6 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
+mod leaves;
 mod limits;
 mod story;
 
@@ -10,12 +11,14 @@ use std::time::Instant;
 
 use super::Failure;
 use super::given::Given;
+use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
 
+pub(super) use leaves::NextCheck;
 pub(super) use story::Story;
 
 /// How far the proof of the whole has come.
@@ -53,6 +56,14 @@ struct State {
     phase: Phase,
     /// Bytes that can be read from the backing file; finer than the store's leaves.
     present: RangeSet,
+    /// Bytes that are in the backing file and wait for their leaf to be verified.
+    landed: RangeSet,
+    /// Where what has landed may be verifiable by now.
+    recheck: RangeSet,
+    /// Whether every present byte was verified, leaf by leaf.
+    vouched: bool,
+    /// Of a tree: what leaves are to be verified with.
+    sought: RangeSet,
     hashed: u64,
     /// Whether the prover has it in its queue.
     queued_for_proof: bool,
@@ -77,6 +88,23 @@ impl State {
     fn bulk(&self) -> bool {
         self.bulk_for_handles || self.bulk_for_fetches
     }
+
+    /// Whether a handle that has been `given` some of it may be given `range`, which is present.
+    fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
+        (self.vouched && length > LEAF) || !given.would_complete(range, length)
+    }
+
+    /// What has to arrive for a read of `range`.
+    fn wanted_for(&self, range: ByteRange, length: u64) -> ByteRange {
+        if length <= LEAF {
+            // Content of one leaf waits for its proof, which needs all of it.
+            ByteRange::new(0, length)
+        } else if self.vouched {
+            range.widened(LEAF, length)
+        } else {
+            range
+        }
+    }
 }
 
 /// Why all of it is wanted.
@@ -95,6 +123,8 @@ pub(super) struct Transfer {
     pub partial: Partial,
     /// Used by the prover alone.
     pub proof: Mutex<Option<Proof>>,
+    /// How leaves are verified as they arrive, if they can be. Taken before `state`.
+    leaves: Mutex<Option<Leaves>>,
     state: Mutex<State>,
 }
 
@@ -125,9 +155,14 @@ impl Transfer {
             id,
             length: partial.length(),
             proof: Mutex::new(Proof::new(id)),
+            leaves: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
                 present,
+                landed: RangeSet::new(),
+                recheck: RangeSet::new(),
+                vouched: false,
+                sought: RangeSet::new(),
                 hashed: 0,
                 queued_for_proof: false,
                 waiters: Vec::new(),
@@ -151,6 +186,11 @@ impl Transfer {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// How leaves are verified as they arrive; held while a group of them is.
+    pub fn leaves(&self) -> MutexGuard<'_, Option<Leaves>> {
+        self.leaves.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     pub fn phase(&self) -> Phase {
         self.state().phase
     }
@@ -161,7 +201,7 @@ impl Transfer {
             id: self.id,
             length: self.length,
             proven: matches!(state.phase, Phase::Proven | Phase::Kept),
-            present: state.present.bytes(),
+            present: state.present.bytes() + state.landed.bytes(),
         }
     }
 
@@ -199,7 +239,7 @@ impl Transfer {
         }
         if state.present.contains(range) {
             let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if !given.would_complete(range, self.length) {
+            if state.may_give(&given, range, self.length) {
                 given.insert(range);
                 return Admission::Ready;
             }
@@ -210,13 +250,8 @@ impl Transfer {
             given: Arc::clone(given),
             deadline,
         });
-        // Content of one leaf waits for its proof, which needs all of it.
-        let wanted = if self.length <= LEAF {
-            ByteRange::new(0, self.length)
-        } else {
-            range
-        };
-        Admission::Waits(state.present.gaps(wanted).collect())
+        let wanted = state.wanted_for(range, self.length);
+        Admission::Waits(state.lacking(wanted))
     }
 
     /// Sets what `reader` expects to read; returns the parts of `fresh` that are not here.
@@ -226,7 +261,7 @@ impl Transfer {
             return Vec::new();
         }
         state.ahead.insert(reader, windows);
-        state.present.gaps(fresh).collect()
+        state.lacking(fresh)
     }
 
     /// Wants all of it from now on; returns what is not here, or nothing if that was so already.
@@ -240,7 +275,7 @@ impl Transfer {
         if already || state.phase != Phase::Arriving {
             return Vec::new();
         }
-        state.present.gaps(ByteRange::new(0, self.length)).collect()
+        state.lacking(ByteRange::new(0, self.length))
     }
 
     /// Adds somebody who waits for all of it; gives the waiter back where it has come to its end.
@@ -279,7 +314,7 @@ impl Transfer {
 
     /// The parts of `range` that are not here.
     pub fn lacking(&self, range: ByteRange) -> Vec<ByteRange> {
-        self.state().present.gaps(range).collect()
+        self.state().lacking(range)
     }
 
     /// What is lacking of all that is wanted now.
@@ -293,6 +328,7 @@ impl Transfer {
         let mut state = self.state();
         if state.phase == Phase::Arriving {
             state.present = kept.clone();
+            state.landed = RangeSet::new();
             state.hashed = 0;
             drop(state);
             *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
@@ -311,8 +347,12 @@ impl Transfer {
     }
 
     fn queue_for_proof(state: &mut State, length: u64) -> bool {
-        let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
-        let enough = prefix == length || prefix.saturating_sub(state.hashed) >= 1 << 20;
+        let enough = if state.vouched {
+            state.present.bytes() == length || !state.recheck.is_empty()
+        } else {
+            let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
+            prefix == length || prefix.saturating_sub(state.hashed) >= 1 << 20
+        };
         if state.queued_for_proof || !enough {
             return false;
         }
@@ -321,21 +361,18 @@ impl Transfer {
     }
 
     fn release_present(&self, state: &mut State, released: &mut Released) {
-        let State {
-            waiters, present, ..
-        } = state;
         let mut index = 0;
-        while let Some(waiter) = waiters.get(index) {
-            let ready = present.contains(waiter.range) && {
+        while let Some(waiter) = state.waiters.get(index) {
+            let ready = state.present.contains(waiter.range) && {
                 let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                let ready = !given.would_complete(waiter.range, self.length);
+                let ready = state.may_give(&given, waiter.range, self.length);
                 if ready {
                     given.insert(waiter.range);
                 }
                 ready
             };
             if ready {
-                let waiter = waiters.swap_remove(index);
+                let waiter = state.waiters.swap_remove(index);
                 released.ready.push((waiter.range, waiter.ticket));
             } else {
                 index += 1;
@@ -414,26 +451,20 @@ impl Transfer {
         }
         let whole = ByteRange::new(0, self.length);
         let mut wants = Vec::new();
-        let waited = state.waiters.iter().map(|waiter| {
-            if self.length <= LEAF {
-                whole
-            } else {
-                waiter.range
-            }
-        });
-        for range in waited {
-            wants.extend(state.present.gaps(range).map(|gap| (gap, Class::Urgent)));
+        let mut add = |range: ByteRange, class: Class| {
+            wants.extend(state.lacking(range).into_iter().map(|gap| (gap, class)));
+        };
+        for waiter in &state.waiters {
+            add(state.wanted_for(waiter.range, self.length), Class::Urgent);
         }
         for range in state.ahead.values().flatten() {
-            wants.extend(
-                state
-                    .present
-                    .gaps(*range)
-                    .map(|gap| (gap, Class::ReadAhead)),
-            );
+            add(*range, Class::ReadAhead);
+        }
+        for range in state.sought.iter() {
+            add(range, Class::ReadAhead);
         }
         if state.bulk() {
-            wants.extend(state.present.gaps(whole).map(|gap| (gap, Class::Bulk)));
+            add(whole, Class::Bulk);
         }
         wants
     }

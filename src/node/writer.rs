@@ -11,7 +11,7 @@ use tracing::warn;
 use super::messages::{Arrival, Keep};
 use super::shared::{Shared, io_failure};
 use super::transfer::{Phase, Transfer};
-use crate::content::ByteRange;
+use crate::content::{ByteRange, Kind};
 
 /// Bytes after whose writing the keeper is asked to sync without waiting for its time.
 const SYNC_AFTER: u64 = 64 << 20;
@@ -76,7 +76,14 @@ fn write(
     if before < SYNC_AFTER && before + part.len() >= SYNC_AFTER {
         let _ = shared.to_keep.send(Keep::Sync);
     }
+    if transfer.is_vouched() {
+        shared.landed(transfer, part, data, from);
+        return Ok(());
+    }
     let (released, leaves, to_prove) = transfer.arrived(part, from);
+    if transfer.id.kind == Kind::TreeV2 {
+        shared.nodes_arrived(transfer, part, from);
+    }
     shared.remember_leaves(transfer, part, data, leaves);
     if to_prove {
         let _ = shared.to_prove.send(Some(Arc::clone(transfer)));

@@ -6,9 +6,9 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::content::{ContentId, Kind};
+use crate::content::{ByteRange, ContentId, Hash, Kind};
 
-use super::{MAX_NUMBER, base64};
+use super::{MAX_NUMBER, MAX_PARTS, base64};
 
 /// Writes one datagram into a buffer.
 ///
@@ -140,10 +140,62 @@ impl<'b> Encoder<'b> {
 
     /// Says "no".
     pub fn i_do_not_have_that(&mut self, id: &ContentId) {
-        self.message(b"IDoNotHaveThat", |out| {
+        self.about(b"IDoNotHaveThat", id);
+    }
+
+    /// Asks for the BLAKE3 of the content with a SHA-256.
+    pub fn what_is_its_blake3(&mut self, id: &ContentId) {
+        self.about(b"WhatIsItsBlake3", id);
+    }
+
+    /// Says that the content `id`, of `eof` bytes, has this BLAKE3. Writes nothing when `eof` is
+    /// 2^63 or more.
+    pub fn its_blake3_is(&mut self, id: &ContentId, blake3: &Hash, eof: u64) {
+        if eof > MAX_NUMBER {
+            return;
+        }
+        self.message(b"ItsBlake3Is", |out| {
             out.raw(b"{\"id\":");
             out.id(id);
+            out.raw(b",\"blake3\":\"");
+            out.raw(&blake3.to_hex());
+            out.raw(b"\",\"eof\":");
+            out.number(eof);
             out.raw(b"}");
+        });
+    }
+
+    /// Asks which bytes of `id` the receiver has.
+    pub fn which_parts_do_you_have(&mut self, id: &ContentId) {
+        self.about(b"WhichPartsDoYouHave", id);
+    }
+
+    /// Says which bytes of `id`, which has `eof` of them, are here: at most the first
+    /// [`MAX_PARTS`] of `parts`. Writes nothing when `eof` is 2^63 or more.
+    pub fn i_have_these_parts(
+        &mut self,
+        id: &ContentId,
+        eof: u64,
+        parts: impl Iterator<Item = ByteRange>,
+    ) {
+        if eof > MAX_NUMBER {
+            return;
+        }
+        self.message(b"IHaveTheseParts", |out| {
+            out.raw(b"{\"id\":");
+            out.id(id);
+            out.raw(b",\"eof\":");
+            out.number(eof);
+            out.raw(b",\"parts\":[");
+            let sayable = parts.filter(|part| !part.is_empty() && part.end <= MAX_NUMBER);
+            for (index, part) in sayable.take(MAX_PARTS).enumerate() {
+                out.raw(if index == 0 { b"[" } else { b",[" });
+                out.number(part.start);
+                out.raw(b",");
+                out.number(part.end);
+                out.raw(b"]");
+            }
+            out.raw(b"]}");
         });
     }
 
@@ -165,6 +217,15 @@ impl<'b> Encoder<'b> {
                 out.raw(b"]");
             }
             out.raw(b"]}");
+        });
+    }
+
+    /// A message that holds an id alone.
+    fn about(&mut self, kind: &[u8], id: &ContentId) {
+        self.message(kind, |out| {
+            out.raw(b"{\"id\":");
+            out.id(id);
+            out.raw(b"}");
         });
     }
 

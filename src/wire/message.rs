@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::content::ContentId;
+use crate::content::{ByteRange, ContentId, Hash};
 
 /// Bytes in the longest cookie, as raw JSON, that is kept: deployed nodes use 8 digits.
 pub const MAX_COOKIE: usize = 512;
@@ -19,6 +19,9 @@ pub const MAX_PEERS: usize = 128;
 
 /// Pairs taken from one `ContentList`: deployed nodes send about 70.
 pub const MAX_LISTED: usize = 256;
+
+/// Ranges in one `IHaveTheseParts`, sent or read.
+pub const MAX_PARTS: usize = 256;
 
 /// The id in a message: of content, or a name of another sort.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +160,35 @@ pub enum Message<'a> {
     IDoNotHaveThat {
         /// What is not there.
         id: Id<'a>,
+    },
+    /// Tell me the BLAKE3 of the content with this SHA-256.
+    WhatIsItsBlake3 {
+        /// Its SHA-256.
+        id: Id<'a>,
+    },
+    /// The BLAKE3 of the content with a SHA-256: a claim.
+    ItsBlake3Is {
+        /// Its SHA-256.
+        id: Id<'a>,
+        /// Its BLAKE3.
+        blake3: Hash,
+        /// The length of the whole content.
+        eof: u64,
+    },
+    /// Tell me which bytes of it you have and can vouch for.
+    WhichPartsDoYouHave {
+        /// Of what.
+        id: Id<'a>,
+    },
+    /// The bytes of some content that the sender has: each part from its first byte to the one after
+    /// its last, at most [`MAX_PARTS`], none of them empty.
+    IHaveTheseParts {
+        /// Of what.
+        id: Id<'a>,
+        /// The length of the whole content.
+        eof: u64,
+        /// Its parts, in no order that could be relied on.
+        parts: Vec<ByteRange>,
     },
     /// Tell me what you have.
     PleaseListContent,

@@ -25,7 +25,9 @@ mod typed;
 pub use base64::{Base64Error, decode_base64, decoded_length};
 pub use decode::{DecodeError, Decoded, MAX_MESSAGES, decode};
 pub use encode::{Encoder, content_datagram_bound};
-pub use message::{Cookie, Id, MAX_COOKIE, MAX_ID, MAX_LISTED, MAX_PEERS, Message, normalise};
+pub use message::{
+    Cookie, Id, MAX_COOKIE, MAX_ID, MAX_LISTED, MAX_PARTS, MAX_PEERS, Message, normalise,
+};
 
 /// Bytes in the largest UDP payload over IPv4: 65,535 less 20 of IP and 8 of UDP header.
 pub const MAX_DATAGRAM: usize = 65_507;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::tests::{hex, messages, read};
 use super::*;
-use crate::content::ContentId;
+use crate::content::{ByteRange, ContentId, Hash};
 
 fn content_id() -> impl Strategy<Value = ContentId> {
     (any::<[u8; 32]>(), 0..3).prop_map(|(hash, kind)| match kind {
@@ -42,6 +42,10 @@ enum Sent {
     Content(ContentId, u64, u64, Vec<u8>),
     Maybe(ContentId, Vec<SocketAddr>),
     IDoNot(ContentId),
+    WhatBlake3(ContentId),
+    Blake3(ContentId, Hash, u64),
+    WhichParts(ContentId),
+    Parts(ContentId, u64, Vec<ByteRange>),
     PleaseListContent,
     ContentList(Vec<(ContentId, u64)>),
 }
@@ -61,6 +65,20 @@ fn sent() -> impl Strategy<Value = Sent> {
             .prop_map(|(i, o, e, d)| Sent::Content(i, o, e, d)),
         (content_id(), addresses()).prop_map(|(i, a)| Sent::Maybe(i, a)),
         content_id().prop_map(Sent::IDoNot),
+        content_id().prop_map(Sent::WhatBlake3),
+        (content_id(), any::<[u8; 32]>(), NUMBER).prop_map(|(i, h, e)| Sent::Blake3(i, Hash(h), e)),
+        content_id().prop_map(Sent::WhichParts),
+        (
+            content_id(),
+            NUMBER,
+            prop::collection::vec((0..MAX_NUMBER, 1..1000u64), 0..20)
+        )
+            .prop_map(|(i, e, parts)| {
+                let part = |(start, length): (u64, u64)| {
+                    ByteRange::new(start, start.saturating_add(length).min(MAX_NUMBER))
+                };
+                Sent::Parts(i, e, parts.into_iter().map(part).collect())
+            }),
         Just(Sent::PleaseListContent),
         prop::collection::vec((content_id(), NUMBER), 0..20).prop_map(Sent::ContentList),
     ]
@@ -86,6 +104,10 @@ fn send(encoder: &mut Encoder<'_>, sent: &Sent) {
         Sent::Content(id, offset, eof, data) => encoder.content(id, *offset, *eof, data),
         Sent::Maybe(id, peers) => encoder.maybe_they_have_some(id, peers),
         Sent::IDoNot(id) => encoder.i_do_not_have_that(id),
+        Sent::WhatBlake3(id) => encoder.what_is_its_blake3(id),
+        Sent::Blake3(id, hash, eof) => encoder.its_blake3_is(id, hash, *eof),
+        Sent::WhichParts(id) => encoder.which_parts_do_you_have(id),
+        Sent::Parts(id, eof, parts) => encoder.i_have_these_parts(id, *eof, parts.iter().copied()),
         Sent::PleaseListContent => encoder.please_list_content(),
         Sent::ContentList(list) => encoder.content_list(list.iter().copied()),
     }
@@ -121,7 +143,15 @@ fn same(sent: &Sent, got: &Message<'_>) -> bool {
                 && (is(id, i) && o == offset && Some(*e) == *eof && *d == data)
         }
         (Sent::Maybe(i, a), Message::MaybeTheyHaveSome { id, peers }) => is(id, i) && a == peers,
-        (Sent::IDoNot(i), Message::IDoNotHaveThat { id }) => is(id, i),
+        (Sent::IDoNot(i), Message::IDoNotHaveThat { id })
+        | (Sent::WhatBlake3(i), Message::WhatIsItsBlake3 { id })
+        | (Sent::WhichParts(i), Message::WhichPartsDoYouHave { id }) => is(id, i),
+        (Sent::Blake3(i, h, e), Message::ItsBlake3Is { id, blake3, eof }) => {
+            is(id, i) && h == blake3 && e == eof
+        }
+        (Sent::Parts(i, e, p), Message::IHaveTheseParts { id, eof, parts }) => {
+            is(id, i) && e == eof && p == parts
+        }
         (Sent::ContentList(a), Message::ContentList(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is(&b.0, &a.0) && a.1 == b.1)
         }

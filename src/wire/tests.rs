@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::decode::walk;
 use super::*;
-use crate::content::ContentId;
+use crate::content::{ByteRange, ContentId};
 
 /// Both paths, which must agree.
 pub(super) fn read(datagram: &[u8]) -> Result<Decoded<'_>, DecodeError> {
@@ -55,6 +55,15 @@ fn a_bad_element_is_skipped_alone() {
         r#"{"Peers":[["127.0.0.1:1"]]}"#,
         r#"{"IDoNotHaveThat":{"id":"../x"}}"#,
         r#"{"IDoNotHaveThat":{"id":7}}"#,
+        r#"{"WhatIsItsBlake3":{}}"#,
+        r#"{"ItsBlake3Is":{"id":"ID","eof":1}}"#,
+        r#"{"ItsBlake3Is":{"id":"ID","blake3":"ID","eof":-1}}"#,
+        r#"{"ItsBlake3Is":{"id":"ID","blake3":"ab","eof":1}}"#,
+        r#"{"ItsBlake3Is":{"id":"ID","blake3":"ID"}}"#,
+        r#"{"WhichPartsDoYouHave":{"id":"/x"}}"#,
+        r#"{"IHaveTheseParts":{"id":"ID","eof":1}}"#,
+        r#"{"IHaveTheseParts":{"id":"ID","parts":[]}}"#,
+        r#"{"IHaveTheseParts":{"id":"ID","eof":1,"parts":{}}}"#,
         r#"{"ContentList":{"results":7}}"#,
         r#"{"Content":{"id":"ID","offset":-1,"base64":"","eof":1}}"#,
         r#"{"Content":{"id":"ID","offset":-0,"base64":"","eof":1}}"#,
@@ -309,4 +318,21 @@ fn no_number_of_2_to_63_is_ever_sent() {
         text,
         format!("[{{\"ContentList\":{{\"results\":[[\"{id}\",5]]}}}}]")
     );
+}
+
+#[test]
+fn parts_that_mean_nothing_are_left_out() {
+    let id = hex();
+    let many = "[0,1],".repeat(MAX_PARTS + 7);
+    let datagram = format!(
+        r#"[{{"IHaveTheseParts":{{"id":"{id}","eof":9,"parts":[[3,2],[4,4],[1],"x",[-1,3],[0,9223372036854775808],{many}[5,6]]}}}}]"#
+    );
+    let decoded = decode(datagram.as_bytes()).unwrap();
+    match &decoded.messages[..] {
+        [Message::IHaveTheseParts { parts, .. }] => {
+            assert_eq!(parts.len(), MAX_PARTS);
+            assert!(parts.iter().all(|part| *part == ByteRange::new(0, 1)));
+        }
+        other => panic!("{other:?}"),
+    }
 }

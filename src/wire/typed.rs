@@ -11,7 +11,9 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
-use super::{Cookie, Id, MAX_LISTED, MAX_NUMBER, MAX_PEERS, Message, normalise};
+use crate::content::{ByteRange, Hash};
+
+use super::{Cookie, Id, MAX_LISTED, MAX_NUMBER, MAX_PARTS, MAX_PEERS, Message, normalise};
 
 /// Reads one element of the array; `None` if it is none of the known messages.
 pub(super) fn message(raw: &RawValue) -> Option<Message<'_>> {
@@ -67,6 +69,38 @@ fn body<'a>(kind: &str, raw: &'a str) -> Option<Message<'a>> {
                 id: Id::from_text(body.id)?,
             }
         }
+        "WhatIsItsBlake3" => {
+            let body: IdBody<'a> = parse(raw)?;
+            Message::WhatIsItsBlake3 {
+                id: Id::from_text(body.id)?,
+            }
+        }
+        "ItsBlake3Is" => {
+            let body: Blake3Body<'a> = parse(raw)?;
+            Message::ItsBlake3Is {
+                id: Id::from_text(body.id)?,
+                blake3: Hash::from_hex(&body.blake3)?,
+                eof: number(body.eof)?,
+            }
+        }
+        "WhichPartsDoYouHave" => {
+            let body: IdBody<'a> = parse(raw)?;
+            Message::WhichPartsDoYouHave {
+                id: Id::from_text(body.id)?,
+            }
+        }
+        "IHaveTheseParts" => {
+            let body: PartsBody<'a> = parse(raw)?;
+            let part = |raw: &'a RawValue| {
+                let (start, end): (u64, u64) = parse(raw.get())?;
+                (start < end && end <= MAX_NUMBER).then(|| ByteRange::new(start, end))
+            };
+            Message::IHaveTheseParts {
+                id: Id::from_text(body.id)?,
+                eof: number(body.eof)?,
+                parts: list(body.parts, MAX_PARTS, part)?,
+            }
+        }
         "ContentList" => {
             let body: ListBody<'a> = parse(raw)?;
             let pair = |raw: &'a RawValue| {
@@ -118,6 +152,24 @@ struct MaybeBody<'a> {
 struct IdBody<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Blake3Body<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    blake3: Cow<'a, str>,
+    eof: u64,
+}
+
+#[derive(Deserialize)]
+struct PartsBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    eof: u64,
+    #[serde(borrow)]
+    parts: &'a RawValue,
 }
 
 #[derive(Deserialize)]

@@ -83,6 +83,29 @@ impl Place {
         digests
     }
 
+    /// Changes one byte of all partial content in the store that is no tree.
+    pub fn spoil_partial(&self, at: u64) {
+        use std::os::unix::fs::FileExt;
+        let mut spoilt = 0;
+        for entry in fs::read_dir(self.store().join("partial")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if !name.ends_with(".data") || name.starts_with("tree") {
+                continue;
+            }
+            let file = fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+            spoilt += 1;
+        }
+        assert_eq!(spoilt, 1);
+    }
+
     /// Generous limits, nothing completed by itself.
     pub fn config(&self, peers: &[SocketAddr]) -> Config {
         Config {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use crate::cli::human::{bytes, percent, rate, seconds};
 use crate::node::explain::{
-    Answer, AskedOf, ContentState, Explanation, Network, PeerStory, Place, Standing, Want, Why,
+    Answer, AskedOf, ContentState, Explanation, Network, PeerStory, Place, Standing, Verified,
+    Want, Why,
 };
 
 /// Peers that a line names.
@@ -106,6 +107,7 @@ fn arriving(told: &Explanation) -> String {
             }
         }
         Why::ReadAhead => format!("reading ahead {range}; no read waits"),
+        Why::Tree => format!("waiting for {range}, with which leaves are verified"),
         Why::Completion | Why::Fetch => "fetching all of it; no read waits".to_owned(),
     }
 }
@@ -120,20 +122,37 @@ fn most_urgent(told: &Explanation) -> Option<&Want> {
 }
 
 fn progress(told: &Explanation) -> String {
-    format!(
-        "{} of {} ({}) are here, the first {} hashed",
+    let here = format!(
+        "{} of {} ({}) are here",
         bytes(told.present),
         bytes(told.length.unwrap_or(0)),
         share(told.present, told),
-        bytes(told.hashed)
-    )
+    );
+    match (told.verified, told.unverified) {
+        (Verified::AsAWhole, _) => format!("{here}, the first {} hashed", bytes(told.hashed)),
+        (Verified::ByLeaves, 0) => format!("{here}, all of them verified"),
+        (Verified::ByLeaves, waiting) => {
+            format!("{here}, {} of them not verified yet", bytes(waiting))
+        }
+    }
 }
 
-/// Why a read waits whose bytes are here: it would give its program the last of all bytes.
+/// Why a read waits whose bytes are here.
 fn withheld(told: &Explanation) -> Option<String> {
     let want = most_urgent(told)?;
-    let waits = want.why == Why::Read && want.missing == 0;
-    waits.then(|| "its bytes are here and held back until the whole is verified".to_owned())
+    if want.why != Why::Read || want.missing > 0 {
+        return None;
+    }
+    Some(match (told.verified, &told.tree) {
+        // It would give its program the last of all bytes.
+        (Verified::AsAWhole, _) => {
+            "its bytes are here and held back until the whole is verified".to_owned()
+        }
+        (Verified::ByLeaves, None) => "its bytes are here and being verified".to_owned(),
+        (Verified::ByLeaves, Some(tree)) => {
+            format!("its bytes are here and wait to be verified with {tree}")
+        }
+    })
 }
 
 /// Who is asked for the bytes, or why nobody is.
@@ -311,7 +330,8 @@ mod tests {
     fn told(fields: Value) -> Explanation {
         let mut all = json!({
             "id": "ab", "state": "arriving", "place": null, "length": 1 << 20, "present": 0,
-            "present_ranges": [], "present_ranges_left_out": 0, "hashed": 0, "handles": 0,
+            "present_ranges": [], "present_ranges_left_out": 0, "verified": "as_a_whole",
+            "unverified": 0, "tree": null, "hashed": 0, "handles": 0,
             "wants": [], "wants_left_out": 0, "lookup": null, "waiting_for_all": 0,
             "wrong_seconds_ago": null, "missed_seconds_ago": null, "network": null,
             "network_unknown": false,
@@ -405,6 +425,25 @@ mod tests {
                 "waiting for 64.00 KiB at offset 983040: a read has waited 1.0 s and fails in 29 s",
                 "1.00 MiB of 1.00 MiB (100%) are here, the first 512.00 KiB hashed",
                 "its bytes are here and held back until the whole is verified",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_read_whose_leaves_wait_for_their_tree_names_it() {
+        let read = json!({
+            "start": 0, "end": 65536, "missing": 0, "why": "read",
+            "waiting_seconds": 1.0, "fails_in_seconds": 29.0, "asked": [],
+        });
+        let lines = lines(&told(json!({
+            "present": 1 << 19, "verified": "by_leaves", "unverified": 65536,
+            "tree": "blake3_tree_v2/cd", "wants": [read],
+        })));
+        assert_eq!(
+            lines[1..3],
+            [
+                "512.00 KiB of 1.00 MiB (50%) are here, 64.00 KiB of them not verified yet",
+                "its bytes are here and wait to be verified with blake3_tree_v2/cd",
             ]
         );
     }

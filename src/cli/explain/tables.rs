@@ -125,6 +125,7 @@ fn want(want: &Want) -> Vec<String> {
         match want.why {
             Why::Read => "a read",
             Why::ReadAhead => "read-ahead",
+            Why::Tree => "leaf checks",
             Why::Completion => "completion",
             Why::Fetch => "a fetch",
         }
