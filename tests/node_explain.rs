@@ -4,10 +4,14 @@ mod node_support;
 
 use std::time::Duration;
 
+use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
-use cjp2pfs::node::explain::{Answer, ContentState, Explanation, PeerStory, Place, Standing, Why};
+use cjp2pfs::node::explain::{
+    Answer, ContentState, Explanation, PeerStory, Place, Standing, Verified, Why,
+};
 use node_support::{
-    Peer, Place as Folder, Reply, Running, bytes, get, lookup, part, read, sha256, start_read, wait,
+    Peer, Place as Folder, Reply, Running, bytes, digests, get, lookup, part, read, sha256,
+    start_read, wait,
 };
 
 const LENGTH: usize = 1 << 20;
@@ -166,4 +170,31 @@ fn a_seeded_file_is_told_with_its_path_and_the_empty_content_is_held() {
     assert!(path.ends_with(&digests.sha256.to_string()), "{path}");
     let empty = node.explain(sha256(b""));
     assert_eq!((empty.state, empty.length), (ContentState::Held, Some(0)));
+}
+
+#[test]
+fn leaves_that_wait_for_their_tree_name_it() {
+    let data = bytes("content", LENGTH);
+    let digests = digests(&data);
+    let id = ContentId::blake3(digests.blake3.0);
+    let tree = ContentId::tree_v2(digests.blake3.0);
+    let treeless = Peer::new(move |question| match question.id == id {
+        true => part(&data, question),
+        false => Reply::Silence,
+    });
+    let node = Running::new(&[treeless.address]);
+    let reader = get(&node, id);
+    let _waiting = start_read(&reader, 262_144, 131_072);
+    // Until it is given up on, which is long after the bytes are here.
+    let told = wait("the leaves to land", || {
+        let told = node.explain(id);
+        (told.wants.first()?.missing == 0).then_some(told)
+    });
+    assert_eq!(told.wants[0].why, Why::Read);
+    assert_eq!(told.verified, Verified::ByLeaves);
+    assert!(told.unverified >= 131_072 && told.unverified <= told.present);
+    assert_eq!(told.tree, Some(tree.to_string()));
+    let told = node.explain(tree);
+    assert_eq!(told.state, ContentState::Arriving);
+    assert!(told.wants.iter().any(|it| it.why == Why::Tree), "{told:?}");
 }
