@@ -19,6 +19,9 @@ _cjp2pfs() {
             cjp2pfs,completions)
                 cmd="cjp2pfs__subcmd__completions"
                 ;;
+            cjp2pfs,explain)
+                cmd="cjp2pfs__subcmd__explain"
+                ;;
             cjp2pfs,get)
                 cmd="cjp2pfs__subcmd__get"
                 ;;
@@ -47,7 +50,7 @@ _cjp2pfs() {
 
     case "${cmd}" in
         cjp2pfs)
-            opts="-v -h -V --verbose --config --help --version mount umount seed get hash status peers completions"
+            opts="-v -h -V --verbose --config --help --version mount umount seed get hash status peers explain completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -82,6 +85,42 @@ _cjp2pfs() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__explain)
+            opts="-v -h --json --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

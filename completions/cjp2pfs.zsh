@@ -148,6 +148,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(explain)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '--config=[Read the configuration from FILE]:FILE:_files' \
@@ -173,6 +185,7 @@ _cjp2pfs_commands() {
 'hash:Print the hashes of files as sha256sum or b3sum does' \
 'status:Show what the daemon of the store is doing' \
 'peers:Show the peers that the daemon of the store knows' \
+'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
 'completions:Print the completions for a shell' \
     )
     _describe -t commands 'cjp2pfs commands' commands "$@"
@@ -181,6 +194,11 @@ _cjp2pfs_commands() {
 _cjp2pfs__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs completions commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__explain_commands] )) ||
+_cjp2pfs__subcmd__explain_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs explain commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__get_commands] )) ||
 _cjp2pfs__subcmd__get_commands() {

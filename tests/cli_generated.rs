@@ -51,6 +51,7 @@ fn the_manual_page_is_complete() {
         "hash",
         "status",
         "peers",
+        "explain",
         "completions",
     ] {
         assert!(page.contains(&format!("cjp2pfs {command}")), "{command}");

@@ -51,6 +51,8 @@ fn wrong_usage_ends_with_2() {
         &["get"],
         &["get", "../etc/passwd"],
         &["get", &long],
+        &["explain"],
+        &["explain", "../etc/passwd"],
         &["hash"],
         &["hash", "--json", "--blake3", "-"],
         &["completions", "tcsh-3"],
@@ -81,6 +83,7 @@ Commands:
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing
   peers        Show the peers that the daemon of the store knows
+  explain      Tell why content is not here yet: which bytes, which peers, what they answered
   completions  Print the completions for a shell
 
 Options:

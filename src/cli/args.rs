@@ -74,6 +74,11 @@ pub enum Command {
     /// Show the peers that the daemon of the store knows
     Peers(ReportArgs),
 
+    /// Tell why content is not here yet: which bytes, which peers, what they answered
+    ///
+    /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
+    Explain(ExplainArgs),
+
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -251,6 +256,16 @@ pub struct ReportArgs {
 
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ExplainArgs {
+    /// The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3
+    #[arg(value_name = "ID")]
+    pub id: ContentId,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 #[cfg(test)]

@@ -24,6 +24,30 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// A time that may be short, given in seconds: `0.4 s`, `12 s`, `5 min 6 s`.
+pub fn seconds(time: f64) -> String {
+    match Duration::try_from_secs_f64(time) {
+        Ok(time) if time < Duration::from_millis(9950) => format!("{:.1} s", time.as_secs_f64()),
+        // Rounded as the tenths are, so that 9.9 s is not followed by 9 s.
+        Ok(time) => duration(time.saturating_add(Duration::from_millis(500))),
+        Err(_) => "-".to_owned(),
+    }
+}
+
+/// Bytes a second: `1.5 MiB/s`.
+pub fn rate(bytes_a_second: f64) -> String {
+    // A rate that is no number becomes zero, and none is as large as the largest count.
+    format!("{}/s", bytes(bytes_a_second as u64))
+}
+
+/// Rounded down, so that `100%` is all.
+pub fn percent(part: u64, whole: u64) -> String {
+    match (u128::from(part) * 100).checked_div(u128::from(whole)) {
+        Some(percent) => format!("{percent}%"),
+        None => "100%".to_owned(),
+    }
+}
+
 /// Writes rows in columns as wide as their widest cell, two spaces apart. The first column is
 /// aligned to the left, the others as `right` says (for all of them).
 ///
@@ -68,6 +92,21 @@ mod tests {
             (90_000, "1 d 1 h"),
         ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn short_times_show_tenths() {
+        for (time, text) in [
+            (0.04, "0.0 s"),
+            (0.44, "0.4 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (61.0, "1 min 1 s"),
+            (-1.0, "-"),
+            (f64::NAN, "-"),
+        ] {
+            assert_eq!(seconds(time), text, "{time}");
         }
     }
 

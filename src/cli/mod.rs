@@ -8,6 +8,7 @@ mod background;
 mod checksum_line;
 mod config_file;
 mod exit_codes;
+mod explain;
 mod export;
 mod generate;
 mod get;
@@ -63,6 +64,7 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),
         Command::Peers(peers) => report::peers(&peers, config),
+        Command::Explain(explain) => explain::run(&explain, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

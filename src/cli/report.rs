@@ -36,12 +36,12 @@ pub fn peers(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn client(args: &ReportArgs, config: Option<&Path>) -> Result<Client> {
+pub(super) fn client(args: &ReportArgs, config: Option<&Path>) -> Result<Client> {
     let store = settings::store_dir(&args.store, config)?;
     Ok(Client::new(&store)?)
 }
 
-fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+pub(super) fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)
 }
@@ -97,7 +97,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         rows.push(vec![
             fetch.id.clone(),
             human::bytes(fetch.length),
-            percent(fetch.present, fetch.length),
+            human::percent(fetch.present, fetch.length),
             human::bytes(fetch.in_flight),
             fetch.sources.to_string(),
         ]);
@@ -135,12 +135,4 @@ fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {
 
 fn header(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// Rounded down, so that 100% is all.
-fn percent(part: u64, whole: u64) -> String {
-    match (u128::from(part) * 100).checked_div(u128::from(whole)) {
-        Some(percent) => format!("{percent}%"),
-        None => "100%".to_owned(),
-    }
 }

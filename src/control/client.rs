@@ -21,6 +21,7 @@ use super::socket::SocketPath;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::ContentId;
 use crate::node::PeerStatus;
+use crate::node::explain::Explanation;
 
 /// How long an answer that needs no peer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -108,6 +109,14 @@ impl Client {
     /// [`ClientError`].
     pub fn peers(&self) -> Result<Vec<PeerStatus>, ClientError> {
         self.whole(Method::GET, "/peers")
+    }
+
+    /// What it knows of `id`, and why what is wanted of it has not come.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn explain(&self, id: &ContentId) -> Result<Explanation, ClientError> {
+        self.whole(Method::GET, &format!("/explain/{id}"))
     }
 
     /// Asks it to end; returns when it has understood, not when it has ended.

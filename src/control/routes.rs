@@ -47,6 +47,7 @@ pub fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/explain/{*id}", get(explain))
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
@@ -66,6 +67,13 @@ async fn status(State(shared): Access) -> Response {
 
 async fn peers(State(shared): Access) -> Response {
     answer(spawn_blocking(move || shared.daemon.node.peers())).await
+}
+
+async fn explain(State(shared): Access, Path(id): Path<String>) -> Response {
+    match parse(&id) {
+        Ok(id) => answer(spawn_blocking(move || shared.daemon.node.explain(id))).await,
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 async fn answer<T: serde::Serialize>(task: tokio::task::JoinHandle<T>) -> Response {
@@ -232,13 +240,16 @@ async fn read(reader: &Arc<Reader>, offset: u64) -> Result<Bytes, Failure> {
 }
 
 fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit), Refusal> {
-    let id = id
-        .parse()
-        .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))?;
+    let id = parse(id)?;
     let place = Arc::clone(&shared.streams)
         .try_acquire_owned()
         .map_err(|_| Refusal::from(Failure::Busy))?;
     Ok((id, place))
+}
+
+fn parse(id: &str) -> Result<ContentId, Refusal> {
+    id.parse()
+        .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
 }
 
 /// An operation of the node that is cancelled when nobody waits for it any more.

@@ -66,6 +66,16 @@ pub(super) struct Leaves {
     progress_at: Instant,
 }
 
+impl Leaves {
+    /// The tree, while its nodes are fetched.
+    pub fn awaited_tree(&self) -> Option<ContentId> {
+        match &self.tree {
+            Tree::Held(_) => None,
+            Tree::Arriving(tree) => Some(tree.id),
+        }
+    }
+}
+
 /// What came of a look at what has landed.
 #[derive(Default)]
 struct Verdicts {
@@ -107,12 +117,9 @@ impl Shared {
 
     /// Notes whose leaves the nodes of a tree are for, so that they are looked at when nodes come.
     pub(super) fn await_nodes(&self, transfer: &Arc<Transfer>) {
-        let leaves = transfer.leaves();
-        let Some(Tree::Arriving(tree)) = leaves.as_ref().map(|leaves| &leaves.tree) else {
+        let Some(id) = transfer.leaves().as_ref().and_then(Leaves::awaited_tree) else {
             return;
         };
-        let id = tree.id;
-        drop(leaves);
         let mut awaited = lock(&self.awaiting_nodes);
         awaited.retain(|_, by| {
             by.retain(|one| one.strong_count() > 0);

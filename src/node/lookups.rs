@@ -28,14 +28,14 @@ pub(super) struct Lookup {
 
 pub(super) struct Asker {
     pub ticket: Arc<ValueTicket<ContentInfo>>,
-    deadline: Instant,
+    pub deadline: Instant,
     /// The operation that the lookup is a part of.
     part_of: Option<Arc<dyn Waiting>>,
 }
 
 impl Asker {
     /// Whether nobody waits for it any more.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.ticket.is_done() || self.part_of.as_ref().is_some_and(|whole| whole.is_done())
     }
 }

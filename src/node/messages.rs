@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId};
 use crate::store::Content;
-use crate::swarm::{Ask, Class, PeerReport, Stats};
+use crate::swarm::{Ask, Class, Explanation, PeerReport, Stats};
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Only(ContentId, Option<SocketAddr>),
     Read(Read),
     Report(Sender<Report>),
+    /// What the swarm knows of it, for people.
+    Explain(ContentId, Sender<Option<Explanation>>),
     Stop,
 }
 

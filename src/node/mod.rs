@@ -6,6 +6,7 @@
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
 mod batches;
+pub mod explain;
 mod fetches;
 mod given;
 mod keeper;

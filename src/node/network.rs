@@ -207,6 +207,9 @@ impl Network {
                 Command::Report(to) => {
                     let _ = to.send(self.report());
                 }
+                Command::Explain(id, to) => {
+                    let _ = to.send(self.swarm.explain(now, id));
+                }
                 Command::Stop => return false,
             }
         }

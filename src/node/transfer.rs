@@ -2,6 +2,7 @@
 
 mod leaves;
 mod limits;
+mod story;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::store::Partial;
 use crate::swarm::Class;
 
 pub(super) use leaves::NextCheck;
+pub(super) use story::Story;
 
 /// How far the proof of the whole has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,6 +104,12 @@ impl Content {
         self.0.seeded.is_some() || self.0.lent.is_some()
     }
 
+    /// Where a file of the user's lies; `None` for the store's own.
+    #[must_use]
+    pub fn seeded_path(&self) -> Option<&Path> {
+        self.0.seeded.as_ref().map(|(path, _)| path.as_path())
+    }
+
     /// Whether the bytes read up to now are those that were hashed.
     ///
     /// For a seeded file, whether the open file is unchanged and still the one at its path; two
