@@ -21,7 +21,7 @@ use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId};
 use crate::store::Content;
-use crate::swarm::{Answer, Ask, Event, MAX_ANSWER, Swarm, Time};
+use crate::swarm::{Answer, Ask, Event, Held, MAX_ANSWER, Swarm, Time};
 
 /// Content that is kept open for serving.
 const OPEN: usize = 128;
@@ -281,13 +281,13 @@ impl Network {
 
     /// Answers at once what is not here at all or lies in the page cache; the rest goes to the
     /// server thread.
-    fn handle_ask(&mut self, ask: Ask) {
+    fn handle_ask(&mut self, mut ask: Ask) {
         if self.outgoing.len() >= MAX_BACKLOG {
             // The uplink is slower than what is asked of us: dropped, as the network would.
             return;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        let answered = self.answer_from_memory(&ask, &mut scratch);
+        let answered = self.answer_from_memory(&mut ask, &mut scratch);
         self.scratch = scratch;
         if answered {
             return;
@@ -298,10 +298,14 @@ impl Network {
         }
     }
 
-    fn answer_from_memory(&mut self, ask: &Ask, scratch: &mut Vec<u8>) -> bool {
+    fn answer_from_memory(&mut self, ask: &mut Ask, scratch: &mut Vec<u8>) -> bool {
         if ask.list {
             return false;
         }
+        let Some(parts) = self.parts_from_memory(ask) else {
+            return false;
+        };
+        ask.parts = parts;
         scratch.resize(ask.questions.len() * MAX_ANSWER as usize, 0);
         let mut answers = Vec::with_capacity(ask.questions.len());
         for (question, room) in ask
@@ -335,6 +339,17 @@ impl Network {
         }
         self.send_answer(ask, &answers);
         true
+    }
+
+    /// What is held of the ids whose parts are asked for; `None`: the disk has to be asked.
+    fn parts_from_memory(&mut self, ask: &Ask) -> Option<Vec<Held>> {
+        let mut parts = Vec::new();
+        for id in &ask.parts_of {
+            if self.shared.store.may_hold(id) {
+                parts.push(Held::whole(*id, self.open.get(id)?.length()));
+            }
+        }
+        Some(parts)
     }
 
     fn answer_read(&mut self, read: &Read) {

@@ -10,7 +10,7 @@ use super::messages::{Command, Read};
 use super::shared::Shared;
 use crate::content::ContentId;
 use crate::store::Content;
-use crate::swarm::{Ask, Question};
+use crate::swarm::{Ask, Held, Question};
 
 /// Runs until it is told to stop (`None`).
 pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &AtomicUsize) {
@@ -24,6 +24,11 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
             ask.listing = shared.store.sample(ask.listed(), random.u64(..));
         }
         let mut opened = Vec::new();
+        ask.parts = ask
+            .parts_of
+            .iter()
+            .filter_map(|id| held(shared, id, &mut opened))
+            .collect();
         let answers = ask
             .questions
             .iter()
@@ -35,6 +40,17 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
             opened,
         }));
     }
+}
+
+/// What is held of `id`: all of it, or nothing that could be told.
+fn held(shared: &Shared, id: &ContentId, opened: &mut Vec<(ContentId, Content)>) -> Option<Held> {
+    if !shared.store.may_hold(id) {
+        return None;
+    }
+    let content = shared.store.open_content(id).ok().flatten()?;
+    let eof = content.length();
+    opened.push((*id, content));
+    Some(Held::whole(*id, eof))
 }
 
 fn read(

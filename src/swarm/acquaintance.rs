@@ -51,8 +51,12 @@ impl Swarm {
             peer.pinned = true;
         }
         self.probe_timer = self.probe_timer.min(now);
-        for fetch in self.fetches.values_mut() {
-            fetch.search.bring_forward(now);
+        let ids: Vec<_> = self.fetches.keys().copied().collect();
+        for id in ids {
+            if let Some(fetch) = self.fetches.get_mut(&id) {
+                fetch.search.bring_forward(now);
+            }
+            self.note_fetch_due(id);
         }
     }
 

@@ -22,6 +22,8 @@ const HEDGE_SHARE: f64 = 0.1;
 pub(super) const HEDGE_BURST: f64 = 50.0;
 /// When a copy that could not be asked for is tried again.
 const HEDGE_AGAIN: Duration = Duration::from_millis(20);
+/// When a source has nothing more for us, others are looked for after this long.
+const SEARCH_AFTER: Duration = Duration::from_millis(500);
 /// How far ahead of the download limit somebody may be who waits. It is paid for by what nobody
 /// waits for.
 const URGENT_AHEAD: Duration = Duration::from_millis(500);
@@ -79,13 +81,15 @@ impl Swarm {
         out: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
         let fetch = self.fetches.get(&id)?;
-        let Some(unasked) = fetch.next_unasked(class) else {
+        if fetch.unasked(class).is_empty() {
             if !fetch.has_unasked() {
                 self.ready.remove(&id);
             }
             return None;
-        };
-        let to = self.soonest(now, id, class)?;
+        }
+        let found = self.source_and_range(now, id, class);
+        self.note_fetch_due(id);
+        let (to, unasked) = found?;
         let fetch = self.fetches.get(&id)?;
         let range = piece(unasked, self.peers.get(&to)?.length);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
@@ -93,8 +97,29 @@ impl Swarm {
         let hedge_at = now + self.peers.get(&to)?.patience();
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
+        self.note_fetch_due(id);
         self.hedge_tokens = (self.hedge_tokens + HEDGE_SHARE).min(HEDGE_BURST);
         Some(to)
+    }
+
+    /// Whom to ask for bytes of `class` now, and for which.
+    fn source_and_range(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        class: Class,
+    ) -> Option<(SocketAddr, ByteRange)> {
+        loop {
+            let to = self.soonest(now, id, class, &[], None)?;
+            let fetch = self.fetches.get_mut(&id)?;
+            let crowd = fetch.crowd_until > now;
+            if let Some(range) = fetch.pick(to, class, crowd, &mut self.random) {
+                return Some((to, range));
+            }
+            // At most once for each source, until something changes.
+            fetch.note_barren(to, class);
+            fetch.search.bring_forward(now + SEARCH_AFTER);
+        }
     }
 
     /// Writes the request of `range` to `to` and remembers it; returns its sequence number.
@@ -138,6 +163,7 @@ impl Swarm {
         add_cookies(&mut encoder, peer);
         encoder.finish();
         self.active.insert(to);
+        self.note_peer_due(to);
         Some(sequence)
     }
 
@@ -147,37 +173,29 @@ impl Swarm {
     /// Waiting for the slowest answer makes the tail of a read ("The Tail at Scale", Dean and
     /// Barroso, 2013). Copies are paid for in tokens, a tenth of one for each request, so that they
     /// stay a small share of what is asked.
-    pub(super) fn run_hedges(&mut self, now: Time) {
-        let due: Vec<ContentId> = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| fetch.hedge_at().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            while let Some(fetch) = self.fetches.get_mut(&id) {
-                let at_the_end = !fetch.has_unasked();
-                let Some((range, flight)) = fetch.take_due_hedge(now) else {
-                    break;
-                };
-                let start = range.start;
-                let asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
-                let worth_it = flight.class == Class::Urgent || at_the_end;
-                if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
-                    continue;
-                }
-                if !worth_it || self.hedge_tokens < 1.0 {
-                    fetch.hedge_later(start, now + HEDGE_AGAIN);
-                    continue;
-                }
-                self.hedge(now, id, range, &asked);
+    pub(super) fn hedge_overdue(&mut self, now: Time, id: ContentId) {
+        while let Some(fetch) = self.fetches.get_mut(&id) {
+            let at_the_end = !fetch.has_unasked();
+            let Some((range, flight)) = fetch.take_due_hedge(now) else {
+                break;
+            };
+            let start = range.start;
+            let asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
+            let worth_it = flight.class == Class::Urgent || at_the_end;
+            if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
+                continue;
             }
+            if !worth_it || self.hedge_tokens < 1.0 {
+                fetch.hedge_later(start, now + HEDGE_AGAIN);
+                continue;
+            }
+            self.hedge(now, id, range, &asked);
         }
     }
 
     fn hedge(&mut self, now: Time, id: ContentId, range: ByteRange, asked: &[SocketAddr]) {
         let to = self
-            .soonest_but(now, id, Class::Urgent, asked)
+            .soonest(now, id, Class::Urgent, asked, Some(range))
             .filter(|to| {
                 let length = self.peers.get(to).map_or(0, |peer| peer.length);
                 range.len() <= length
@@ -203,22 +221,27 @@ impl Swarm {
         self.send(to, datagram);
     }
 
-    fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {
-        self.soonest_but(now, id, class, &[])
-    }
-
-    /// The source of `id`, none of `others`, that may be asked now and is expected to answer soonest.
-    fn soonest_but(
+    /// The source of `id`, none of `others`, that may be asked now and is expected to answer soonest:
+    /// of those that have `range` or, without one, that may have something of `class`.
+    fn soonest(
         &mut self,
         now: Time,
         id: ContentId,
         class: Class,
         others: &[SocketAddr],
+        range: Option<ByteRange>,
     ) -> Option<SocketAddr> {
         let fetch = self.fetches.get(&id)?;
         let mut best: Option<(f64, SocketAddr)> = None;
         for (address, source) in &fetch.sources {
             if fetch.only.is_some_and(|only| only != *address) || others.contains(address) {
+                continue;
+            }
+            let has = match range {
+                Some(range) => fetch.parts.has(*address, range),
+                None => !fetch.is_barren(source, class),
+            };
+            if !has {
                 continue;
             }
             let Some(peer) = self.peers.get(address) else {

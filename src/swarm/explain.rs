@@ -10,7 +10,7 @@ use super::fetch::{Class, Fetch, Source};
 use super::peer::Peer;
 use super::search::{AskedPeer, Said};
 use super::{PeerReport, Swarm, Time};
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, RangeSet};
 
 /// Entries of each list.
 const MOST: usize = 64;
@@ -104,6 +104,8 @@ pub struct SourceReport {
     pub peer: PeerReport,
     /// Content bytes of this id that it supplied.
     pub supplied: u64,
+    /// Bytes of it that it says it has; `None`: all.
+    pub holds: Option<u64>,
     /// Whether it may be asked.
     pub state: SourceState,
 }
@@ -139,6 +141,7 @@ impl Swarm {
                 Some(SourceReport {
                     peer: peer.report(now, *address),
                     supplied: source.supplied,
+                    holds: fetch.parts.held(*address).map(RangeSet::bytes),
                     state: state_of(now, fetch, *address, source, peer),
                 })
             })
@@ -270,7 +273,7 @@ fn asked_reports(now: Time, fetch: &Fetch) -> (Vec<AskedReport>, usize, usize) {
     let answered = peers.iter().filter(|peer| peer.said.is_some()).count();
     peers.sort_by_key(|peer| {
         let told = match peer.said {
-            Some((_, Said::Content(_))) => 0,
+            Some((_, Said::Content(_) | Said::Parts(..))) => 0,
             Some((_, Said::Others(_))) => 1,
             Some((_, Said::No)) => 2,
             None => 3,

@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Time;
+use super::parts::PartsTable;
 use super::search::Search;
 use crate::content::{ByteRange, RangeSet};
 
@@ -53,6 +55,29 @@ pub(super) struct Source {
     pub judged_at: Time,
     /// Not asked for data before this, because its answers fell short.
     pub rest_until: Time,
+    /// What of the bulk it is being asked for, from the first to the last, in a crowd.
+    pub run: ByteRange,
+    /// For each class the state of [`Fetch::unasked`] in which it was found to have none of it.
+    barren: [u64; 3],
+}
+
+/// Answers in a row that fell short after which a source rests, and for how long.
+const MAX_SHORT: u32 = 3;
+const REST: Duration = Duration::from_secs(2);
+
+impl Source {
+    /// Notes that a request sent at `sent` was answered with less than was due.
+    pub fn fell_short(&mut self, now: Time, sent: Time) {
+        // Once a round trip: all that was in flight met the same fate, such as an old cookie.
+        if sent < self.judged_at {
+            return;
+        }
+        self.judged_at = now;
+        self.short = self.short.saturating_add(1);
+        if self.short >= MAX_SHORT {
+            self.rest_until = now + REST * (1 << (self.short - MAX_SHORT).min(5));
+        }
+    }
 }
 
 /// Everything about one id that is being looked for or fetched.
@@ -70,10 +95,17 @@ pub(super) struct Fetch {
     /// to the disk is wanted by readers that do not see it yet.
     arrived: RangeSet,
     unasked: [RangeSet; 3],
+    /// Counts what became unasked, so that what has been looked for in vain is not looked for again
+    /// before something has changed.
+    additions: u64,
     flights: BTreeMap<u64, Flight>,
     /// Flights by when another peer is to be asked as well.
     hedges: BTreeSet<(Time, u64)>,
     pub sources: BTreeMap<SocketAddr, Source>,
+    /// Which sources have a part only. A source that is not in it has everything.
+    pub parts: PartsTable,
+    /// Until when others are known to fetch it as well: then they are to fetch different parts.
+    pub crowd_until: Time,
     refused: BTreeSet<SocketAddr>,
     /// The only source that may be asked.
     pub only: Option<SocketAddr>,
@@ -82,6 +114,8 @@ pub(super) struct Fetch {
     pub search: Search,
     /// When bytes that were missing last arrived, or the first were wanted.
     pub progress_at: Time,
+    /// When it was first heard of.
+    pub begun: Time,
 }
 
 impl Fetch {
@@ -93,14 +127,18 @@ impl Fetch {
             missing: RangeSet::new(),
             arrived: RangeSet::new(),
             unasked: Default::default(),
+            additions: 1,
             flights: BTreeMap::new(),
             hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
+            parts: PartsTable::default(),
+            crowd_until: Time::ZERO,
             refused: BTreeSet::new(),
             only: None,
             sought: false,
             search: Search::new(now),
             progress_at: now,
+            begun: now,
         }
     }
 
@@ -149,6 +187,7 @@ impl Fetch {
             }
         }
         self.unasked[class as usize].union(&free);
+        self.additions += 1;
     }
 
     /// Flights that overlap `range`, as (start, end).
@@ -176,9 +215,37 @@ impl Fetch {
         self.arrived.remove(range);
     }
 
-    /// The next bytes to ask for in `class`: the lowest unasked range, not taken out yet.
-    pub fn next_unasked(&self, class: Class) -> Option<ByteRange> {
-        self.unasked[class as usize].first()
+    /// What is to be asked for in `class`.
+    pub fn unasked(&self, class: Class) -> &RangeSet {
+        &self.unasked[class as usize]
+    }
+
+    /// Whether `source` is known to have nothing of what is to be asked for in `class`.
+    pub fn is_barren(&self, source: &Source, class: Class) -> bool {
+        source.barren[class as usize] == self.additions
+    }
+
+    /// Notes that `peer` has nothing of what is to be asked for in `class`.
+    pub fn note_barren(&mut self, peer: SocketAddr, class: Class) {
+        if let Some(source) = self.sources.get_mut(&peer) {
+            source.barren[class as usize] = self.additions;
+        }
+    }
+
+    /// Notes that `peer` may have something that it had not before.
+    pub fn note_fertile(&mut self, peer: SocketAddr) {
+        if let Some(source) = self.sources.get_mut(&peer) {
+            source.barren = [0; 3];
+        }
+    }
+
+    /// When something is to be done about it that no answer brings about.
+    pub fn due(&self) -> Time {
+        let asking = self.parts.due().filter(|_| self.is_wanted());
+        [self.decide_at, self.hedge_at(), asking]
+            .into_iter()
+            .flatten()
+            .fold(self.search.next, Time::min)
     }
 
     /// Whether anything is left to ask for.
@@ -301,6 +368,7 @@ impl Fetch {
         self.hedges.remove(&(flight.hedge_at, start));
         self.flights.remove(&start);
         let still: Vec<_> = self.missing.within(range).collect();
+        self.additions += u64::from(!still.is_empty());
         for part in still {
             self.unasked[class as usize].insert(part);
         }
@@ -362,9 +430,15 @@ impl Fetch {
             .map(|(length, _)| *length)
     }
 
+    /// `peer` is no source any more.
+    pub fn drop_source(&mut self, peer: SocketAddr) {
+        self.sources.remove(&peer);
+        self.parts.remove(peer);
+    }
+
     /// Never asks `peer` for this id again.
     pub fn refuse(&mut self, peer: SocketAddr) {
-        self.sources.remove(&peer);
+        self.drop_source(peer);
         self.claims.retain(|_, by| {
             by.remove(&peer);
             !by.is_empty()
@@ -395,107 +469,4 @@ fn votes(by: &BTreeSet<SocketAddr>) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn peer(n: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, n], 24254))
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Want(u64, u64, usize),
-        Unwant(u64, u64),
-        Launch(usize, u64),
-        Land(usize),
-        Arrive(u64, u64),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            (0..64u64, 0..20u64, 0..3usize).prop_map(|(a, n, c)| Op::Want(a, n, c)),
-            (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Unwant(a, n)),
-            (0..3usize, 1..8u64).prop_map(|(c, n)| Op::Launch(c, n)),
-            (0..8usize).prop_map(Op::Land),
-            (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Arrive(a, n)),
-        ]
-    }
-
-    proptest! {
-        /// Every missing byte is in exactly one class or one flight; nothing else is unasked.
-        #[test]
-        fn each_missing_byte_has_one_place(ops in prop::collection::vec(op(), 1..80)) {
-            let now = Time::ZERO;
-            let mut fetch = Fetch::new(now);
-            let mut sequence = 0;
-            for op in ops {
-                match op {
-                    Op::Want(a, n, c) => fetch.want(now, ByteRange::at(a, n), Class::ALL[c]),
-                    Op::Unwant(a, n) => fetch.unwant(ByteRange::at(a, n)),
-                    Op::Launch(c, n) => {
-                        if let Some(first) = fetch.next_unasked(Class::ALL[c]) {
-                            sequence += 1;
-                            let range = ByteRange::at(first.start, n.min(first.len()));
-                            fetch.launch(range, Class::ALL[c], peer(1), sequence, now);
-                        }
-                    }
-                    Op::Land(k) => {
-                        let flight = fetch.flights.iter().nth(k).map(|(s, f)| (*s, f.copies[0].1));
-                        if let Some((start, sequence)) = flight {
-                            fetch.land(start, peer(1), sequence);
-                        }
-                    }
-                    Op::Arrive(a, n) => { fetch.arrive(now, ByteRange::at(a, n)); }
-                }
-                for byte in 0..100u64 {
-                    let at = ByteRange::at(byte, 1);
-                    let classes = fetch.unasked.iter().filter(|set| set.contains(at)).count();
-                    let flights = fetch.flights.iter().filter(|(s, f)| **s <= byte && byte < f.end).count();
-                    if fetch.missing.contains(at) {
-                        prop_assert_eq!(classes + flights, 1, "byte {}", byte);
-                    } else {
-                        prop_assert_eq!(classes, 0, "byte {}", byte);
-                        prop_assert!(flights <= 1);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_later_urgent_want_overtakes() {
-        let mut fetch = Fetch::new(Time::ZERO);
-        fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::Bulk);
-        fetch.want(Time::ZERO, ByteRange::new(40, 60), Class::Urgent);
-        assert_eq!(
-            fetch.next_unasked(Class::Urgent),
-            Some(ByteRange::new(40, 60))
-        );
-        fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::ReadAhead);
-        assert_eq!(
-            fetch.next_unasked(Class::Urgent),
-            Some(ByteRange::new(40, 60))
-        );
-        assert_eq!(
-            fetch.next_unasked(Class::ReadAhead),
-            Some(ByteRange::new(0, 40))
-        );
-        assert_eq!(fetch.next_unasked(Class::Bulk), None);
-    }
-
-    #[test]
-    fn a_peer_has_one_claim_and_the_most_claimed_length_wins() {
-        let mut fetch = Fetch::new(Time::ZERO);
-        fetch.claim(peer(1), 10);
-        fetch.claim(peer(2), 20);
-        assert_eq!(fetch.favourite(), Some(10));
-        fetch.claim(peer(3), 20);
-        assert_eq!(fetch.favourite(), Some(20));
-        for length in 100..200 {
-            fetch.claim(peer(1), length);
-        }
-        assert!(fetch.claims.len() <= MAX_CLAIMS);
-        assert_eq!(fetch.favourite(), Some(20));
-    }
-}
+mod tests;

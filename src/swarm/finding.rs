@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::acquaintance::Greeting;
 use super::acquaintance::add_cookies;
+use super::fetch::{Class, Fetch};
+use super::parts::CROWD_LASTS;
 use super::peer::{Purpose, Request};
-use super::search::{ENOUGH_SOURCES, Said};
+use super::search::{ENOUGH_SOURCES, MOST_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
 use crate::content::{ByteRange, ContentId, MAX_LENGTH};
 use crate::wire::Encoder;
@@ -18,31 +20,26 @@ const SEARCH_RATE: f64 = 200.0;
 const SEARCH_LENGTH: u64 = 32;
 /// How long the claims of others are waited for after the first, at most.
 const LONGEST_COUNT: Duration = Duration::from_millis(50);
+/// Others that somebody must name to be taken for a crowd, and how long from the start on.
+const NAMED_CROWD: usize = 3;
+const MEETING: Duration = Duration::from_secs(1);
+/// Others that must have asked us for what we fetch to be taken for one.
+const INTERESTED_CROWD: usize = 3;
 /// A fetch that stands still this long while others claim another length doubts its own.
 const DOUBT_AFTER: Duration = Duration::from_secs(5);
 
 impl Swarm {
-    /// Sends the waves of questions that are due and settles lengths.
-    pub(super) fn run_searches(&mut self, now: Time) {
+    /// Sends the wave of questions for `id` and settles its length, if they are due.
+    pub(super) fn search(&mut self, now: Time, id: ContentId) {
         let refill = now.since(self.search_tokens_at).as_secs_f64() * SEARCH_RATE;
         self.search_tokens = (self.search_tokens + refill).min(SEARCH_BURST);
         self.search_tokens_at = now;
-        let due: Vec<ContentId> = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| fetch.search.next <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        let is_due = |fetch: &&Fetch| fetch.search.next <= now;
+        if self.fetches.get(&id).filter(is_due).is_some() {
             self.send_wave(now, id);
         }
-        let due: Vec<ContentId> = self
-            .fetches
-            .iter()
-            .filter(|(_, fetch)| fetch.decide_at.is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        let is_due = |fetch: &&Fetch| fetch.decide_at.is_some_and(|at| at <= now);
+        if self.fetches.get(&id).filter(is_due).is_some() {
             self.decide_length(id);
         }
     }
@@ -58,17 +55,18 @@ impl Swarm {
             .iter()
             .filter(|(address, source)| {
                 source.rest_until <= now
+                    && !fetch.is_barren(source, Class::Bulk)
                     && peers
                         .get(address)
                         .is_some_and(|peer| peer.is_open() && peer.bench_until <= now)
             })
             .count();
-        if resting || sources >= ENOUGH_SOURCES {
+        if resting || sources >= ENOUGH_SOURCES || fetch.sources.len() >= MOST_SOURCES {
             fetch.search.wave_sent(now, ENOUGH_SOURCES);
             return;
         }
         let size = fetch.search.wave_size();
-        let mut wave = fetch.search.take_hints(size);
+        let mut wave = fetch.search.take_hints(size, &mut self.random);
         wave.retain(|address| !fetch.is_refused(*address));
         let mut others: Vec<_> = self
             .peers
@@ -133,6 +131,7 @@ impl Swarm {
         let mut datagram = Vec::with_capacity(320);
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_content(&id, range.start, range.len());
+        encoder.which_parts_do_you_have(&id);
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
         add_cookies(&mut encoder, peer);
         encoder.finish();
@@ -158,6 +157,10 @@ impl Swarm {
             return;
         };
         fetch.search.named(now, from, named.len());
+        if named.len() >= NAMED_CROWD {
+            // Before any of them has been heard, who came first may be about to ask everybody.
+            fetch.crowd_until = fetch.crowd_until.max(fetch.begun + MEETING);
+        }
         let mut news = false;
         for peer in named {
             let peer = crate::wire::normalise(*peer);
@@ -170,7 +173,28 @@ impl Swarm {
         }
         if news && fetch.sources.len() < ENOUGH_SOURCES {
             fetch.search.bring_forward(now);
-            self.run_searches(now);
+            self.search(now, id);
+        }
+    }
+
+    /// A peer that proved its address asks us for `id`: if we fetch it too, we may help each other.
+    pub(super) fn handle_asker(&mut self, now: Time, from: SocketAddr, id: ContentId) {
+        let others = self.interest.count(id);
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        if others >= INTERESTED_CROWD {
+            fetch.crowd_until = now + CROWD_LASTS;
+        }
+        if fetch.is_wanted()
+            && fetch.sources.len() < MOST_SOURCES
+            && !fetch.sources.contains_key(&from)
+            && !fetch.is_refused(from)
+            && fetch.search.hint_asker(now, from)
+        {
+            fetch.search.bring_forward(now);
+            self.search(now, id);
+            self.note_fetch_due(id);
         }
     }
 
@@ -205,7 +229,7 @@ impl Swarm {
         self.settle(&request, from, sequence);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.search.answered(now, from, Said::No);
-            fetch.sources.remove(&from);
+            fetch.drop_source(from);
             if fetch.sources.is_empty() {
                 self.ready.remove(&id);
             }

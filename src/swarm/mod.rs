@@ -26,7 +26,10 @@ mod cookie;
 mod explain;
 mod fetch;
 mod finding;
+mod interest;
+mod parts;
 mod peer;
+mod picking;
 mod receiving;
 mod repeats;
 mod report;
@@ -34,6 +37,7 @@ mod rtt;
 mod search;
 mod serving;
 mod time;
+mod timers;
 mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,15 +51,17 @@ pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceRep
 pub use fetch::Class;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
-pub use serving::{Answer, Ask, MAX_ANSWER, Question};
+pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
 pub use time::Time;
 
 use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
+use interest::Interest;
 use peer::Peer;
 use repeats::Repeats;
-use serving::{Interest, Reply};
+use serving::Reply;
+use timers::Timers;
 use uplink::Uplink;
 
 /// What a swarm is made with.
@@ -126,6 +132,9 @@ pub struct Swarm {
     /// Peers that have requests in flight or may be asked for data: those with timers.
     active: BTreeSet<SocketAddr>,
     fetches: BTreeMap<ContentId, Fetch>,
+    /// When something is to be done about a peer's silence, and about a fetch.
+    peer_timers: Timers<SocketAddr>,
+    fetch_timers: Timers<ContentId>,
     /// Fetches that have something to ask for and somebody to ask.
     ready: BTreeSet<ContentId>,
     /// The fetch that was served last, so that they take turns.
@@ -174,6 +183,8 @@ impl Swarm {
             peers: BTreeMap::new(),
             active: BTreeSet::new(),
             fetches: BTreeMap::new(),
+            peer_timers: Timers::default(),
+            fetch_timers: Timers::default(),
             ready: BTreeSet::new(),
             last_turn: None,
             in_flight: 0,
@@ -232,6 +243,17 @@ impl Swarm {
                         reply.question(id, *offset, *length);
                     }
                 }
+                Message::WhichPartsDoYouHave { id } => {
+                    if let Some(id) = id.content() {
+                        reply.parts_of(id);
+                    }
+                }
+                Message::IHaveTheseParts { id, eof, parts } => {
+                    if let Some(id) = id.content() {
+                        self.handle_parts(now, from, &greeting, id, *eof, parts);
+                        self.note_fetch_due(id);
+                    }
+                }
                 Message::PleaseListContent => reply.list = true,
                 Message::Peers(peers) => self.handle_peers(now, from, &greeting, peers),
                 Message::Content {
@@ -248,30 +270,43 @@ impl Swarm {
                             base64,
                         };
                         self.handle_content(now, from, &greeting, &answer);
+                        self.note_fetch_due(id);
                     }
                 }
                 Message::MaybeTheyHaveSome { id, peers } => {
                     if let Some(id) = id.content() {
                         self.handle_hint(now, from, &greeting, id, peers);
+                        self.note_fetch_due(id);
                     }
                 }
                 Message::IDoNotHaveThat { id } => {
                     if let Some(id) = id.content() {
                         self.handle_no(now, from, &greeting, id);
+                        self.note_fetch_due(id);
                     }
                 }
                 _ => {}
             }
         }
+        if greeting.verified {
+            for id in reply.ids() {
+                self.handle_asker(now, from, id);
+            }
+        }
         self.reply(now, reply);
+        self.note_peer_due(from);
     }
 
     /// Does what has become due by `now`.
     pub fn handle_timeout(&mut self, now: Time) {
         self.uplink.tick(now);
         self.check_timeouts(now);
-        self.run_hedges(now);
-        self.run_searches(now);
+        for id in self.fetch_timers.take_due(now) {
+            self.search(now, id);
+            self.hedge_overdue(now, id);
+            self.ask_for_parts(now, id);
+            self.note_fetch_due(id);
+        }
         self.run_probes(now);
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING;
@@ -321,21 +356,9 @@ impl Swarm {
         if let Some(release) = self.uplink.next_release() {
             next = next.min(release);
         }
-        for address in &self.active {
-            if let Some(peer) = self.peers.get(address) {
-                for due in [peer.timeout_at(), peer.overtaken_at()]
-                    .into_iter()
-                    .flatten()
-                {
-                    next = next.min(due);
-                }
-            }
-        }
-        for fetch in self.fetches.values() {
-            next = next.min(fetch.search.next);
-            for due in [fetch.decide_at, fetch.hedge_at()].into_iter().flatten() {
-                next = next.min(due);
-            }
+        let timers = [self.peer_timers.next(), self.fetch_timers.next()];
+        for due in timers.into_iter().flatten() {
+            next = next.min(due);
         }
         Some(next)
     }
@@ -361,7 +384,8 @@ impl Swarm {
         } else if known {
             fetch.search.bring_forward(now);
         }
-        self.run_searches(now);
+        self.search(now, id);
+        self.note_fetch_due(id);
     }
 
     /// Looks for sources of `id` no more but for what is wanted of it. What is known of its sources
@@ -387,6 +411,7 @@ impl Swarm {
         if fetch.sources.is_empty() {
             fetch.search.bring_forward(now);
         }
+        self.note_fetch_due(id);
         self.mark_ready(id);
     }
 
@@ -436,6 +461,7 @@ impl Swarm {
                 self.decide_length(id);
             }
         }
+        self.note_fetch_due(id);
     }
 
     /// Fetches `id` from `peer` alone, if it is a source; `None`: from all sources again. This is how
@@ -461,6 +487,19 @@ impl Swarm {
 
     fn find_quietly(&mut self, now: Time, id: ContentId) {
         self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
+        self.note_fetch_due(id);
+    }
+
+    /// To be called after all that may change when something is due about `id`.
+    fn note_fetch_due(&mut self, id: ContentId) {
+        let due = self.fetches.get(&id).map(Fetch::due);
+        self.fetch_timers.set(id, due);
+    }
+
+    /// The same about the peer at `address`.
+    fn note_peer_due(&mut self, address: SocketAddr) {
+        let due = self.peers.get(&address).and_then(Peer::due);
+        self.peer_timers.set(address, due);
     }
 
     fn mark_ready(&mut self, id: ContentId) {

@@ -34,6 +34,8 @@ pub(super) enum Purpose {
     Piece,
     /// It asks whether the peer has the id at all.
     Search,
+    /// It asks which parts of the id the peer has.
+    Parts,
 }
 
 /// One question that a peer was asked.
@@ -290,6 +292,12 @@ impl Peer {
         let oldest = self.live.range(..highest).next()?;
         let request = self.requests.get(oldest)?;
         Some(request.sent.at + by_age + Duration::from_micros(100))
+    }
+
+    /// When its silence means something next.
+    pub fn due(&self) -> Option<Time> {
+        let due = [self.timeout_at(), self.overtaken_at()];
+        due.into_iter().flatten().min()
     }
 
     /// Gives up everything in flight; returns it.

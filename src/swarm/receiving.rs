@@ -19,9 +19,6 @@ pub(super) struct Arrival<'a> {
     pub base64: &'a str,
 }
 
-/// Short answers in a row after which a source rests, and for how long.
-const MAX_SHORT: u32 = 3;
-const REST: Duration = Duration::from_secs(2);
 /// Timeouts in a row after which a peer is no source any more until it answers a search.
 const GONE: u32 = 5;
 /// The longest that a silent peer is left alone.
@@ -81,7 +78,9 @@ impl Swarm {
                 }
                 peer.highest_answered = peer.highest_answered.max(Some(sequence));
             }
-            Purpose::Search => peer.congestion.on_ping(now, now.since(request.sent.at)),
+            Purpose::Search | Purpose::Parts => {
+                peer.congestion.on_ping(now, now.since(request.sent.at))
+            }
         }
         if request.with_cookie && range.len() < asked && arrival.eof.is_some_and(|e| range.end < e)
         {
@@ -207,13 +206,8 @@ impl Swarm {
         };
         if got.end >= end {
             source.short = 0;
-        } else if (request.with_cookie || !is_open) && request.sent.at >= source.judged_at {
-            // Once a round trip: all that was in flight met the same fate, such as an old cookie.
-            source.judged_at = now;
-            source.short = source.short.saturating_add(1);
-            if source.short >= MAX_SHORT {
-                source.rest_until = now + REST * (1 << (source.short - MAX_SHORT).min(5));
-            }
+        } else if request.with_cookie || !is_open {
+            source.fell_short(now, request.sent.at);
         }
     }
 
@@ -236,6 +230,7 @@ impl Swarm {
         if let Some(fetch) = self.fetches.get_mut(&request.id) {
             fetch.land(request.range.start, from, sequence);
         }
+        self.note_fetch_due(request.id);
         self.mark_ready(request.id);
     }
 
@@ -261,40 +256,45 @@ impl Swarm {
     fn drop_source(&mut self, address: SocketAddr) {
         for fetch in self.fetches.values_mut() {
             if fetch.sources.len() > 1 {
-                fetch.sources.remove(&address);
+                fetch.drop_source(address);
             }
         }
     }
 
     /// Gives up what has been overtaken or has timed out by `now`.
     pub(super) fn check_timeouts(&mut self, now: Time) {
-        let active: Vec<SocketAddr> = self.active.iter().copied().collect();
-        for address in active {
+        for address in self.peer_timers.take_due(now) {
             self.give_up_overtaken(now, address);
-            let Some(peer) = self.peers.get_mut(&address) else {
-                continue;
-            };
-            if peer.timeout_at().is_none_or(|at| now < at) {
-                continue;
-            }
-            peer.congestion.on_timeout(now);
-            let timeouts = peer.congestion.timeouts();
-            if timeouts >= 2 {
-                let bench = Duration::from_millis(500) * (1 << (timeouts - 2).min(6));
-                peer.bench_until = now + bench.min(LONGEST_BENCH);
-                peer.shorten();
-            }
-            let lost = peer.give_up_all();
-            if timeouts >= GONE {
-                self.drop_source(address);
-            }
-            for (sequence, request) in lost {
-                self.give_up(address, sequence, &request);
-                if let Some(fetch) = self.fetches.get_mut(&request.id)
-                    && timeouts >= 2
-                {
-                    fetch.search.bring_forward(now);
-                }
+            self.check_timeout(now, address);
+            self.note_peer_due(address);
+        }
+    }
+
+    fn check_timeout(&mut self, now: Time, address: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        if peer.timeout_at().is_none_or(|at| now < at) {
+            return;
+        }
+        peer.congestion.on_timeout(now);
+        let timeouts = peer.congestion.timeouts();
+        if timeouts >= 2 {
+            let bench = Duration::from_millis(500) * (1 << (timeouts - 2).min(6));
+            peer.bench_until = now + bench.min(LONGEST_BENCH);
+            peer.shorten();
+        }
+        let lost = peer.give_up_all();
+        if timeouts >= GONE {
+            self.drop_source(address);
+        }
+        for (sequence, request) in lost {
+            self.give_up(address, sequence, &request);
+            if let Some(fetch) = self.fetches.get_mut(&request.id)
+                && timeouts >= 2
+            {
+                fetch.search.bring_forward(now);
+                self.note_fetch_due(request.id);
             }
         }
     }

@@ -4,8 +4,9 @@
 //! thousands of times in seconds. Answering each would turn their mistake into our load. So the
 //! same (address, id, offset) is answered a few times a second and then passed over in silence.
 //!
-//! The memory is a table of fixed size indexed by a keyed hash. Two questions that fall on the same
-//! slot evict each other, which can only make us answer once too often.
+//! The memory is a table indexed by a keyed hash. Two questions that fall on the same slot evict each
+//! other, which can only make us answer once too often. It is small for who is asked little, and
+//! doubles, up to a limit, when questions evict others that are not old yet.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use super::Time;
 use crate::content::ContentId;
 
-/// Slots: 65,536 questions in a window, one MiB.
-const SLOTS: usize = 1 << 16;
+/// Slots at first, 3 KiB, and at most: 65,536 questions in a window, 768 KiB.
+const FEWEST_SLOTS: usize = 1 << 8;
+const MOST_SLOTS: usize = 1 << 16;
 /// The window.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Answers to one question in a window: the first, and what lost answers make honest peers ask.
@@ -31,18 +33,22 @@ struct Slot {
 pub(super) struct Repeats {
     key: u64,
     slots: Vec<Slot>,
+    /// Questions that were evicted within their window, since the table grew.
+    evicted: usize,
 }
+
+const EMPTY: Slot = Slot {
+    tag: 0,
+    since: 0,
+    count: 0,
+};
 
 impl Repeats {
     pub fn new(key: u64) -> Self {
-        let empty = Slot {
-            tag: 0,
-            since: 0,
-            count: 0,
-        };
         Self {
             key,
-            slots: vec![empty; SLOTS],
+            slots: vec![EMPTY; FEWEST_SLOTS],
+            evicted: 0,
         }
     }
 
@@ -50,13 +56,15 @@ impl Repeats {
     pub fn allow(&mut self, now: Time, from: SocketAddr, id: &ContentId, offset: u64) -> bool {
         let hash = self.hash(from, id, offset);
         let millis = now.since_start().as_millis() as u32;
-        let index = hash as usize % SLOTS;
+        self.grow();
+        let index = hash as usize % self.slots.len();
         let tag = (hash >> 32) as u32;
         let Some(slot) = self.slots.get_mut(index) else {
             return true;
         };
         let fresh = u128::from(millis.wrapping_sub(slot.since)) < WINDOW.as_millis();
         if slot.tag != tag || !fresh || slot.count == 0 {
+            self.evicted += usize::from(slot.tag != tag && fresh && slot.count > 0);
             *slot = Slot {
                 tag,
                 since: millis,
@@ -66,6 +74,15 @@ impl Repeats {
         }
         slot.count = slot.count.saturating_add(1);
         slot.count <= ANSWERS
+    }
+
+    /// Doubles the table when it has become too small. What was in it is forgotten.
+    fn grow(&mut self) {
+        let slots = self.slots.len();
+        if self.evicted > slots / 4 && slots < MOST_SLOTS {
+            self.slots = vec![EMPTY; slots * 2];
+            self.evicted = 0;
+        }
     }
 
     fn hash(&self, from: SocketAddr, id: &ContentId, offset: u64) -> u64 {
@@ -115,5 +132,6 @@ mod tests {
         let id = ContentId::sha256([1; 32]);
         let now = Time::from_start(Duration::from_secs(5));
         assert!((0..200_000).all(|n| repeats.allow(now, from, &id, n * 4096)));
+        assert_eq!(repeats.slots.len(), MOST_SLOTS);
     }
 }

@@ -14,6 +14,8 @@ use super::Time;
 
 /// Sources at which the search for more rests.
 pub(super) const ENOUGH_SOURCES: usize = 8;
+/// Sources, of whatever use, at which no more are looked for.
+pub(super) const MOST_SOURCES: usize = 32;
 /// Addresses that others named and that are still to be asked.
 const MAX_HINTS: usize = 64;
 /// Peers asked about one id that are remembered.
@@ -22,6 +24,8 @@ const MAX_ASKED: usize = 2048;
 const MAX_TRIES: u8 = 4;
 /// After this long a silent peer may be asked anew.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// After this long one that asks us for the same may be.
+const ASKER_AGAIN: Duration = Duration::from_secs(2);
 /// The first wave, and by how much each following one is larger.
 const FIRST_WAVE: usize = 8;
 
@@ -32,6 +36,8 @@ pub enum Said {
     Content(Option<u64>),
     /// It does not have it.
     No,
+    /// It has so many bytes of content of that id, and says that the whole has the second number.
+    Parts(u64, u64),
     /// It named so many others that may have it, and gave nothing itself.
     Others(usize),
 }
@@ -79,9 +85,21 @@ impl Search {
         !self.asked.contains_key(&peer) && self.hints.len() < MAX_HINTS && self.hints.insert(peer)
     }
 
-    /// Takes the hinted addresses of the next wave, at most `most`.
-    pub fn take_hints(&mut self, most: usize) -> Vec<SocketAddr> {
-        let taken: Vec<_> = self.hints.iter().copied().take(most).collect();
+    /// `peer` asks us for what we look for, so it will soon have some. Returns whether it is to be
+    /// asked: not if that was done a moment ago.
+    pub fn hint_asker(&mut self, now: Time, peer: SocketAddr) -> bool {
+        let lately = self
+            .asked
+            .get(&peer)
+            .is_some_and(|asked| now.since(asked.last) < ASKER_AGAIN);
+        !lately && self.hints.len() < MAX_HINTS && self.hints.insert(peer)
+    }
+
+    /// Takes the hinted addresses of the next wave, at most `most`, by chance: many who were told of
+    /// the same peers must not all go to the same ones.
+    pub fn take_hints(&mut self, most: usize, random: &mut fastrand::Rng) -> Vec<SocketAddr> {
+        let hints: Vec<_> = self.hints.iter().copied().collect();
+        let taken = random.choose_multiple(hints, most);
         for peer in &taken {
             self.hints.remove(peer);
         }
@@ -107,6 +125,11 @@ impl Search {
                 }
             }
         }
+    }
+
+    /// Whether `peer` has been asked.
+    pub fn was_asked(&self, peer: SocketAddr) -> bool {
+        self.asked.contains_key(&peer)
     }
 
     /// Notes that `peer` is asked now.
@@ -143,7 +166,7 @@ impl Search {
     /// as well and just be slower to send it.
     pub fn named(&mut self, now: Time, peer: SocketAddr, count: usize) {
         if let Some(asked) = self.asked.get_mut(&peer)
-            && !matches!(asked.said, Some((_, Said::Content(_) | Said::No)))
+            && matches!(asked.said, None | Some((_, Said::Others(_))))
         {
             asked.said = Some((now, Said::Others(count)));
         }
@@ -251,7 +274,10 @@ mod tests {
         for port in 1..=1000 {
             search.hint(SocketAddr::from(([192, 0, 2, 1], port)));
         }
-        assert_eq!(search.take_hints(1000).len(), MAX_HINTS);
-        assert!(search.take_hints(1000).is_empty());
+        let mut random = fastrand::Rng::with_seed(1);
+        let first = search.take_hints(10, &mut random);
+        assert_eq!(first.len(), 10);
+        assert_eq!(search.take_hints(1000, &mut random).len(), MAX_HINTS - 10);
+        assert!(search.take_hints(1000, &mut random).is_empty());
     }
 }

@@ -4,17 +4,12 @@
 //! is named there, so it stays within [`AMPLIFICATION`] times what came in, headers counted: we are
 //! no lever for a flood.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::time::Duration;
-
-use lru::LruCache;
 
 use super::acquaintance::Greeting;
 use super::{Event, MAX_ASKED, Swarm, Time, address};
 use crate::content::{ByteRange, ContentId};
-use crate::wire::{Encoder, MAX_DATAGRAM, content_datagram_bound};
+use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
 pub const MAX_ANSWER: u64 = 40_960;
@@ -28,9 +23,15 @@ const AMPLIFICATION: usize = 2;
 const HEADERS: usize = 28;
 /// Questions answered in one datagram.
 const MAX_QUESTIONS: usize = 16;
-/// Peers named in one answer, to proven addresses and to others.
+/// Peers named in one answer.
 const NAMED: usize = 46;
-const NAMED_INTERESTED: usize = 16;
+/// Ids of which parts are told in one datagram.
+const MAX_PARTS_OF: usize = 4;
+/// Bytes of a datagram that fits one packet of 1,500 bytes, over IPv6 and PPPoE as well. Lists of
+/// parts do not go beyond: nobody can ask for what arrives in fragments that a network drops.
+const ONE_PACKET: usize = 1400;
+/// `,{"IHaveTheseParts":{"id":"","eof":,"parts":[]}}` with the longest id and number.
+const AROUND_PARTS: usize = 50 + 15 + 64 + 19;
 /// Entries in a list of contents.
 const LISTED: usize = 70;
 
@@ -64,14 +65,53 @@ pub struct Ask {
     pub list: bool,
     /// Some of what is held here, at most [`Ask::listed`] entries are told.
     pub listing: Vec<(ContentId, u64)>,
+    /// Ids of which it wants to know what is held here; fill `parts` for those of which there is
+    /// something, or will be.
+    pub parts_of: Vec<ContentId>,
+    /// What is held of them.
+    pub parts: Vec<Held>,
     reply: Reply,
 }
 
 impl Ask {
+    /// Whether the asker has proved that it is where it says.
+    pub(super) fn is_verified(&self) -> bool {
+        self.reply.verified
+    }
+
+    /// The most bytes that its answer may have.
+    pub(super) fn limit(&self) -> usize {
+        self.reply.limit
+    }
+
     /// How many entries of the listing can be told.
     #[must_use]
     pub fn listed(&self) -> usize {
         if self.reply.verified { LISTED } else { 1 }
+    }
+}
+
+/// What is held of some content and may be asked for.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Of what.
+    pub id: ContentId,
+    /// The length of the whole.
+    pub eof: u64,
+    /// What was verified, none of it empty; content that is complete is one range. Of many, the
+    /// longest are told.
+    pub parts: Vec<ByteRange>,
+}
+
+impl Held {
+    /// All of content of `eof` bytes.
+    #[must_use]
+    pub fn whole(id: ContentId, eof: u64) -> Self {
+        Self {
+            id,
+            eof,
+            parts: vec![ByteRange::new(0, eof)],
+        }
     }
 }
 
@@ -85,6 +125,8 @@ pub enum Answer<'a> {
         /// The bytes from the question's offset, as many as it asked for or up to the end.
         data: &'a [u8],
     },
+    /// It has other bytes of it but not these: not all that were asked for, up to the end.
+    OtherParts(&'a Held),
     /// It has not.
     Absent,
 }
@@ -100,6 +142,7 @@ pub(super) struct Reply {
     pub list: bool,
     echoes: Vec<String>,
     questions: Vec<Question>,
+    parts_of: Vec<ContentId>,
     /// What the uplink was charged for it, in bytes of its datagram.
     charged: u64,
 }
@@ -122,6 +165,7 @@ impl Reply {
             list: false,
             echoes: Vec::new(),
             questions: Vec::new(),
+            parts_of: Vec::new(),
             charged: 0,
         }
     }
@@ -133,8 +177,9 @@ impl Reply {
         };
         let peers = usize::from(self.peers) * NAMED * 20;
         let list = usize::from(self.list) * LISTED * 80;
+        let parts = self.parts_of.len() * ONE_PACKET;
         let contents: usize = self.questions.iter().map(content).sum();
-        (HEADERS + (self.texts() + peers + list + contents).min(self.limit)) as u64
+        (HEADERS + (self.texts() + peers + list + parts + contents).min(self.limit)) as u64
     }
 
     /// Bytes of the texts that it returns.
@@ -146,7 +191,8 @@ impl Reply {
     /// Bytes that it holds.
     fn memory(&self) -> usize {
         let questions = self.questions.len() * size_of::<Question>();
-        size_of::<Self>() + self.texts() + questions
+        let parts = self.parts_of.len() * size_of::<ContentId>();
+        size_of::<Self>() + self.texts() + questions + parts
     }
 
     /// A ping to answer; of several in one datagram the first few.
@@ -170,13 +216,29 @@ impl Reply {
         }
     }
 
+    /// Of `id` it is to be told what is held here.
+    pub fn parts_of(&mut self, id: ContentId) {
+        if self.parts_of.len() < MAX_PARTS_OF && !self.parts_of.contains(&id) {
+            self.parts_of.push(id);
+        }
+    }
+
+    /// What its receiver asked for, each id once.
+    pub fn ids(&self) -> Vec<ContentId> {
+        let questions = self.questions.iter().map(|question| question.id);
+        let mut ids: Vec<_> = questions.chain(self.parts_of.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Whether the application has to be asked.
     fn needs_content(&self) -> bool {
-        self.list || !self.questions.is_empty()
+        self.list || !self.questions.is_empty() || !self.parts_of.is_empty()
     }
 
     fn is_empty(&self) -> bool {
-        !self.peers && !self.list && self.echoes.is_empty() && self.questions.is_empty()
+        !self.peers && self.echoes.is_empty() && !self.needs_content()
     }
 }
 
@@ -192,7 +254,7 @@ impl Swarm {
             .questions
             .retain(|question| self.repeats.allow(now, to, &question.id, question.offset));
         self.stats.refused += (asked - reply.questions.len()) as u64;
-        if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.list {
+        if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.needs_content() {
             return;
         }
         if !reply.verified {
@@ -228,18 +290,22 @@ impl Swarm {
 
     /// Answers at once, or gives what the application must look up for the answer.
     fn serve(&mut self, now: Time, mut reply: Reply) -> Option<Ask> {
-        if reply.needs_content() {
-            return Some(Ask {
-                to: reply.to,
-                questions: std::mem::take(&mut reply.questions),
-                list: reply.list,
-                listing: Vec::new(),
-                reply,
-            });
+        let needs_content = reply.needs_content();
+        let ask = Ask {
+            to: reply.to,
+            questions: std::mem::take(&mut reply.questions),
+            list: reply.list,
+            listing: Vec::new(),
+            parts_of: std::mem::take(&mut reply.parts_of),
+            parts: Vec::new(),
+            reply,
+        };
+        if needs_content {
+            return Some(ask);
         }
         let mut datagram = Vec::new();
-        if self.write_reply(now, &reply, &[], &[], &[], &mut datagram) {
-            self.send(reply.to, datagram);
+        if self.write_reply(now, &ask, &[], &mut datagram) {
+            self.send(ask.to, datagram);
         }
         None
     }
@@ -253,8 +319,7 @@ impl Swarm {
         answers: &[Answer<'_>],
         out: &mut Vec<u8>,
     ) -> Option<SocketAddr> {
-        let said = self.write_reply(now, &ask.reply, &ask.questions, answers, &ask.listing, out);
-        if !said {
+        if !self.write_reply(now, ask, answers, out) {
             return None;
         }
         self.count_sent(ask.to, out.len());
@@ -264,13 +329,11 @@ impl Swarm {
     fn write_reply(
         &mut self,
         now: Time,
-        reply: &Reply,
-        questions: &[Question],
+        ask: &Ask,
         answers: &[Answer<'_>],
-        listing: &[(ContentId, u64)],
         out: &mut Vec<u8>,
     ) -> bool {
-        let to = reply.to;
+        let (to, reply) = (ask.to, &ask.reply);
         let theirs = match &reply.their_cookie {
             Some(theirs) => Some(theirs.clone()),
             None => self
@@ -293,32 +356,12 @@ impl Swarm {
         for raw in &reply.echoes {
             encoder.within(reply.limit, |e| e.returned_message(raw));
         }
-        let mut served = 0;
-        for (question, answer) in questions.iter().zip(answers) {
-            match answer {
-                Answer::Content { eof, data } => {
-                    let most = usize::try_from(question.length).unwrap_or(usize::MAX);
-                    let data = data.get(..most).unwrap_or(data);
-                    if encoder.len() + content_datagram_bound(data.len()) <= MAX_DATAGRAM
-                        && encoder.within(reply.limit, |e| {
-                            e.content(&question.id, question.offset, *eof, data);
-                        })
-                    {
-                        served += data.len() as u64;
-                    }
-                }
-                Answer::Absent if reply.verified => {
-                    encoder.within(reply.limit, |e| e.i_do_not_have_that(&question.id));
-                }
-                Answer::Absent => {}
-            }
-        }
-        self.stats.content_out += served;
-        self.add_interested(now, reply, questions, answers, &mut encoder);
-        if reply.list && !listing.is_empty() {
+        self.stats.content_out += write_answers(ask, answers, &mut encoder);
+        self.add_interested(now, ask, answers, &mut encoder);
+        if reply.list && !ask.listing.is_empty() {
             let most = if reply.verified { LISTED } else { 1 };
             encoder.within(reply.limit, |e| {
-                e.content_list(listing.iter().copied().take(most));
+                e.content_list(ask.listing.iter().copied().take(most));
             });
         }
         if reply.peers {
@@ -326,6 +369,7 @@ impl Swarm {
             let named = self.peers_to_name(now, to, most);
             encoder.within(reply.limit, |e| e.peers(&named));
         }
+        write_parts(ask, answers, &mut encoder);
         let said = if reply.verified {
             encoder.len() > bare
         } else {
@@ -340,93 +384,95 @@ impl Swarm {
         }
         said
     }
+}
 
-    /// Names others that want or have the same, and notes that the asker does.
-    fn add_interested(
-        &mut self,
-        now: Time,
-        reply: &Reply,
-        questions: &[Question],
-        answers: &[Answer<'_>],
-        encoder: &mut Encoder<'_>,
-    ) {
-        for (question, answer) in questions.iter().zip(answers) {
-            let absent = matches!(answer, Answer::Absent);
-            // Once a file is enough where the asker gets what it wants from us.
-            if absent || question.offset == 0 {
-                let mut named = self.interest.others(now, question.id, reply.to);
-                if let Some(fetch) = self.fetches.get(&question.id) {
-                    named.extend(fetch.sources.keys().copied());
-                }
-                named.retain(|named| *named != reply.to && address::may_be_told(reply.to, *named));
-                named.dedup();
-                named.truncate(if reply.verified { NAMED_INTERESTED } else { 3 });
-                if !named.is_empty() {
-                    encoder.within(reply.limit, |e| {
-                        e.maybe_they_have_some(&question.id, &named);
-                    });
+/// Writes content, and that there is none; returns how many bytes of it were written.
+fn write_answers(ask: &Ask, answers: &[Answer<'_>], encoder: &mut Encoder<'_>) -> u64 {
+    let reply = &ask.reply;
+    let mut served = 0;
+    for (question, answer) in ask.questions.iter().zip(answers) {
+        match answer {
+            Answer::Content { eof, data } => {
+                let most = usize::try_from(question.length).unwrap_or(usize::MAX);
+                let data = data.get(..most).unwrap_or(data);
+                if encoder.len() + content_datagram_bound(data.len()) <= MAX_DATAGRAM
+                    && encoder.within(reply.limit, |e| {
+                        e.content(&question.id, question.offset, *eof, data);
+                    })
+                {
+                    served += data.len() as u64;
                 }
             }
-            if reply.verified {
-                self.interest.note(now, question.id, reply.to);
+            Answer::Absent if reply.verified => {
+                encoder.within(reply.limit, |e| e.i_do_not_have_that(&question.id));
             }
+            Answer::Absent | Answer::OtherParts(_) => {}
         }
+    }
+    served
+}
+
+/// Tells which parts are here, of each id once, as many of them as one packet holds.
+fn write_parts(ask: &Ask, answers: &[Answer<'_>], encoder: &mut Encoder<'_>) {
+    let reply = &ask.reply;
+    let limit = if address::is_loopback(ask.to) {
+        reply.limit
+    } else {
+        reply.limit.min(ONE_PACKET)
+    };
+    let instead = answers.iter().filter_map(|answer| match answer {
+        Answer::OtherParts(held) if reply.verified => Some(*held),
+        _ => None,
+    });
+    let asked = |held: &&Held| ask.parts_of.contains(&held.id);
+    let mut told: Vec<ContentId> = Vec::new();
+    for held in instead.chain(ask.parts.iter().filter(asked)) {
+        if told.contains(&held.id) {
+            continue;
+        }
+        told.push(held.id);
+        let room = limit.saturating_sub(encoder.len() + AROUND_PARTS);
+        let parts = longest_within(&held.parts, room);
+        encoder.within(limit, |e| {
+            e.i_have_these_parts(&held.id, held.eof, parts.iter().copied());
+        });
     }
 }
 
-/// Ids whose askers are remembered, askers of each, and for how long.
-const INTERESTING: usize = 1024;
-const ASKERS: usize = 16;
-const INTEREST_LASTS: Duration = Duration::from_secs(300);
-
-/// Who asked for what lately.
-pub(super) struct Interest {
-    askers: LruCache<ContentId, VecDeque<(SocketAddr, Time)>>,
+/// The longest of `parts` that take no more than `room` bytes when written, in their order.
+fn longest_within(parts: &[ByteRange], room: usize) -> Vec<ByteRange> {
+    let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut parts: Vec<ByteRange> = parts.to_vec();
+    parts.sort_unstable_by_key(|part| (std::cmp::Reverse(part.len()), part.start));
+    parts.truncate(MAX_PARTS);
+    let mut left = room;
+    let fits = |part: &ByteRange| {
+        // `,[1,2]`
+        let size = 4 + digits(part.start) + digits(part.end);
+        let fits = size <= left;
+        left -= if fits { size } else { left };
+        fits
+    };
+    let mut kept: Vec<ByteRange> = parts.into_iter().take_while(fits).collect();
+    kept.sort_unstable();
+    kept
 }
 
-impl Default for Interest {
-    fn default() -> Self {
-        let capacity = NonZeroUsize::new(INTERESTING).unwrap_or(NonZeroUsize::MIN);
-        Self {
-            askers: LruCache::new(capacity),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Interest {
-    fn note(&mut self, now: Time, id: ContentId, who: SocketAddr) {
-        let askers = self.askers.get_or_insert_mut(id, VecDeque::new);
-        if let Some(known) = askers.iter_mut().find(|(asker, _)| *asker == who) {
-            known.1 = now;
-            return;
-        }
-        if askers.len() >= ASKERS {
-            askers.pop_front();
-        }
-        askers.push_back((who, now));
-    }
-
-    fn others(&mut self, now: Time, id: ContentId, than: SocketAddr) -> Vec<SocketAddr> {
-        self.askers.peek(&id).map_or_else(Vec::new, |askers| {
-            askers
-                .iter()
-                .rev()
-                .filter(|(asker, at)| *asker != than && now.since(*at) < INTEREST_LASTS)
-                .map(|(asker, _)| *asker)
-                .collect()
-        })
-    }
-
-    /// Forgets ids that nobody asked for lately.
-    pub fn tidy(&mut self, now: Time) {
-        while let Some((_, askers)) = self.askers.peek_lru() {
-            let stale = askers
-                .iter()
-                .all(|(_, at)| now.since(*at) >= INTEREST_LASTS);
-            if !stale {
-                return;
-            }
-            self.askers.pop_lru();
-        }
+    #[test]
+    fn of_many_parts_the_longest_are_told_in_one_packet() {
+        let few = [ByteRange::new(5, 9), ByteRange::new(20, 21)];
+        assert_eq!(longest_within(&few, 1000), few);
+        let many: Vec<_> = (0..10_000u64)
+            .map(|n| ByteRange::at(n << 20, 4096 * (n % 100)))
+            .collect();
+        let told = longest_within(&many, 1000);
+        assert!(told.iter().all(|part| part.len() == 99 * 4096));
+        assert!(told.is_sorted() && (40..100).contains(&told.len()));
+        assert!(longest_within(&many, 5).is_empty());
+        assert_eq!(longest_within(&many, usize::MAX).len(), MAX_PARTS);
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cjp2pfs::content::{ByteRange, ContentId, RangeSet};
-use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Explanation, Swarm, Time};
+use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Explanation, Held, Question, Swarm, Time};
 
 use crate::content::Synthetic;
 use crate::net::{Host, Outgoing};
@@ -63,6 +63,13 @@ pub struct Read {
     pub done: Option<Time>,
 }
 
+/// What a node finds when it is asked for bytes.
+enum Found {
+    Data(u64, Vec<u8>),
+    Elsewhere(Held),
+    Nothing,
+}
+
 pub struct Node {
     swarm: Swarm,
     held: BTreeMap<ContentId, Synthetic>,
@@ -74,6 +81,9 @@ pub struct Node {
     ready: VecDeque<Ask>,
     /// Whether what was completed is served from then on.
     reserves: bool,
+    /// Whether what has arrived of content that is being fetched is served as well, as a store does
+    /// that can verify each leaf.
+    shares: bool,
     /// Whether a peer that sent wrong bytes is not asked again, as a store that can verify asks.
     distrusts: bool,
     /// Content bytes handed to the swarm for others.
@@ -102,6 +112,7 @@ impl Node {
             disk: VecDeque::new(),
             ready: VecDeque::new(),
             reserves: false,
+            shares: false,
             distrusts: false,
             served: 0,
             questions: 0,
@@ -120,6 +131,13 @@ impl Node {
 
     pub fn reserving(mut self) -> Self {
         self.reserves = true;
+        self
+    }
+
+    /// Serves what it fetches from the first leaf on.
+    pub fn sharing(mut self) -> Self {
+        self.reserves = true;
+        self.shares = true;
         self
     }
 
@@ -299,6 +317,45 @@ impl Node {
         }
     }
 
+    /// What is held of `id` for others. A node that shares while it fetches has something to say as
+    /// soon as it knows the length.
+    fn parts_of(&self, id: ContentId) -> Option<Held> {
+        if let Some(what) = self.held.get(&id) {
+            return Some(Held::whole(id, what.length));
+        }
+        let goal = self.goals.get(&id).filter(|_| self.shares)?;
+        let (_, eof) = *goal.found.last()?;
+        Some(Held {
+            id,
+            eof,
+            parts: goal.received.iter().collect(),
+        })
+    }
+
+    fn look_up(&self, question: &Question) -> Found {
+        assert!(
+            question.length <= 65_507,
+            "asked the disk for {}",
+            question.length
+        );
+        let Some(held) = self.parts_of(question.id) else {
+            return Found::Nothing;
+        };
+        let range = question.range(held.eof);
+        let whole = ByteRange::new(0, held.eof);
+        if held.parts != [whole] && !held.parts.iter().any(|p| p.intersection(range) == range) {
+            return Found::Elsewhere(held);
+        }
+        let what = self
+            .held
+            .get(&question.id)
+            .or_else(|| Some(&self.goals.get(&question.id)?.what));
+        match what {
+            Some(what) => Found::Data(held.eof, what.read(range.start, range.len())),
+            None => Found::Nothing,
+        }
+    }
+
     /// Answers a question from the content that is held.
     fn answer(&mut self, now: Time, mut ask: Ask) -> Option<Outgoing> {
         if ask.list {
@@ -308,31 +365,29 @@ impl Node {
                 .map(|what| (what.id(), what.length))
                 .collect();
         }
-        let parts: Vec<Option<(u64, Vec<u8>)>> = ask
+        ask.parts = ask
+            .parts_of
+            .iter()
+            .filter_map(|id| self.parts_of(*id))
+            .collect();
+        let found: Vec<Found> = ask
             .questions
             .iter()
-            .map(|question| {
-                assert!(
-                    question.length <= 65_507,
-                    "asked the disk for {}",
-                    question.length
-                );
-                let what = self.held.get(&question.id)?;
-                Some((what.length, what.read(question.offset, question.length)))
+            .map(|question| self.look_up(question))
+            .collect();
+        let answers: Vec<Answer<'_>> = found
+            .iter()
+            .map(|found| match found {
+                Found::Data(eof, data) => Answer::Content { eof: *eof, data },
+                Found::Elsewhere(held) => Answer::OtherParts(held),
+                Found::Nothing => Answer::Absent,
             })
             .collect();
-        let answers: Vec<Answer<'_>> = parts
-            .iter()
-            .map(|part| match part {
-                Some((eof, data)) => Answer::Content { eof: *eof, data },
-                None => Answer::Absent,
-            })
-            .collect();
-        self.served += parts
-            .iter()
-            .flatten()
-            .map(|(_, data)| data.len() as u64)
-            .sum::<u64>();
+        let given = answers.iter().map(|answer| match answer {
+            Answer::Content { data, .. } => data.len() as u64,
+            _ => 0,
+        });
+        self.served += given.sum::<u64>();
         let mut datagram = Vec::new();
         let to = self.swarm.answer(now, &ask, &answers, &mut datagram)?;
         Some(Outgoing {

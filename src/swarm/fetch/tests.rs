@@ -1,0 +1,102 @@
+use super::*;
+use proptest::prelude::*;
+
+fn peer(n: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, n], 24254))
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Want(u64, u64, usize),
+    Unwant(u64, u64),
+    Launch(usize, u64),
+    Land(usize),
+    Arrive(u64, u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        (0..64u64, 0..20u64, 0..3usize).prop_map(|(a, n, c)| Op::Want(a, n, c)),
+        (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Unwant(a, n)),
+        (0..3usize, 1..8u64).prop_map(|(c, n)| Op::Launch(c, n)),
+        (0..8usize).prop_map(Op::Land),
+        (0..64u64, 0..20u64).prop_map(|(a, n)| Op::Arrive(a, n)),
+    ]
+}
+
+proptest! {
+    /// Every missing byte is in exactly one class or one flight; nothing else is unasked.
+    #[test]
+    fn each_missing_byte_has_one_place(ops in prop::collection::vec(op(), 1..80)) {
+        let now = Time::ZERO;
+        let mut fetch = Fetch::new(now);
+        let mut sequence = 0;
+        for op in ops {
+            match op {
+                Op::Want(a, n, c) => fetch.want(now, ByteRange::at(a, n), Class::ALL[c]),
+                Op::Unwant(a, n) => fetch.unwant(ByteRange::at(a, n)),
+                Op::Launch(c, n) => {
+                    if let Some(first) = fetch.unasked(Class::ALL[c]).first() {
+                        sequence += 1;
+                        let range = ByteRange::at(first.start, n.min(first.len()));
+                        fetch.launch(range, Class::ALL[c], peer(1), sequence, now);
+                    }
+                }
+                Op::Land(k) => {
+                    let flight = fetch.flights.iter().nth(k).map(|(s, f)| (*s, f.copies[0].1));
+                    if let Some((start, sequence)) = flight {
+                        fetch.land(start, peer(1), sequence);
+                    }
+                }
+                Op::Arrive(a, n) => { fetch.arrive(now, ByteRange::at(a, n)); }
+            }
+            for byte in 0..100u64 {
+                let at = ByteRange::at(byte, 1);
+                let classes = fetch.unasked.iter().filter(|set| set.contains(at)).count();
+                let flights = fetch.flights.iter().filter(|(s, f)| **s <= byte && byte < f.end).count();
+                if fetch.missing.contains(at) {
+                    prop_assert_eq!(classes + flights, 1, "byte {}", byte);
+                } else {
+                    prop_assert_eq!(classes, 0, "byte {}", byte);
+                    prop_assert!(flights <= 1);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_later_urgent_want_overtakes() {
+    let mut fetch = Fetch::new(Time::ZERO);
+    fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::Bulk);
+    fetch.want(Time::ZERO, ByteRange::new(40, 60), Class::Urgent);
+    assert_eq!(
+        fetch.unasked(Class::Urgent).first(),
+        Some(ByteRange::new(40, 60))
+    );
+    fetch.want(Time::ZERO, ByteRange::new(0, 100), Class::ReadAhead);
+    assert_eq!(
+        fetch.unasked(Class::Urgent).first(),
+        Some(ByteRange::new(40, 60))
+    );
+    assert_eq!(
+        fetch.unasked(Class::ReadAhead).first(),
+        Some(ByteRange::new(0, 40))
+    );
+    assert_eq!(fetch.unasked(Class::Bulk).first(), None);
+}
+
+#[test]
+fn a_peer_has_one_claim_and_the_most_claimed_length_wins() {
+    let mut fetch = Fetch::new(Time::ZERO);
+    fetch.claim(peer(1), 10);
+    fetch.claim(peer(2), 20);
+    assert_eq!(fetch.favourite(), Some(10));
+    fetch.claim(peer(3), 20);
+    assert_eq!(fetch.favourite(), Some(20));
+    for length in 100..200 {
+        fetch.claim(peer(1), length);
+    }
+    assert!(fetch.claims.len() <= MAX_CLAIMS);
+    assert_eq!(fetch.favourite(), Some(20));
+}
