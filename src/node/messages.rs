@@ -26,7 +26,9 @@ pub(super) enum Command {
     Distrust(ContentId, Vec<SocketAddr>),
     /// Fetches from this source alone, to find a liar; `None`: from all again.
     Only(ContentId, Option<SocketAddr>),
-    Read(Read),
+    /// The host could not put some fragmented datagrams together.
+    FragmentsFail,
+    Read(Box<Read>),
     Report(Sender<Report>),
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),

@@ -20,6 +20,7 @@ mod pieces;
 mod prover;
 mod readahead;
 mod reader;
+mod reassembly;
 mod scratch;
 pub mod seeding;
 mod server;

@@ -203,6 +203,7 @@ impl Network {
                     }
                 }
                 Command::Only(id, peer) => self.swarm.only_from(now, id, peer),
+                Command::FragmentsFail => self.swarm.fragments_fail(now),
                 Command::Read(read) => self.answer_read(&read),
                 Command::Report(to) => {
                     let _ = to.send(self.report());

@@ -35,11 +35,11 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
             .iter()
             .map(|question| read(shared, question, &mut opened))
             .collect();
-        shared.mailbox.post(Command::Read(Read {
+        shared.mailbox.post(Command::Read(Box::new(Read {
             ask,
             answers,
             opened,
-        }));
+        })));
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::messages::{Command, Keep};
+use super::reassembly::Reassembly;
 use super::shared::Shared;
 
 /// How exactly limits are kept.
@@ -12,12 +13,16 @@ const TICK: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a source on trial may be silent.
 const TRIAL: Duration = Duration::from_secs(3);
+/// How often the host's failed reassemblies are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often peers are written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(30);
 
 /// Runs until `stop` is dropped.
 pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
     let mut remember_at = Instant::now() + Duration::from_secs(3);
+    let mut reassembly = Reassembly::new();
+    let mut count_at = Instant::now();
     loop {
         match stop.recv_timeout(TICK) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -48,6 +53,12 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             }
         }
         shared.drop_idle(now, IDLE);
+        if now >= count_at {
+            count_at = now + COUNT_EVERY;
+            if reassembly.has_failed() {
+                shared.mailbox.post(Command::FragmentsFail);
+            }
+        }
         if now >= remember_at {
             remember_at = now + REMEMBER_EVERY;
             remember_peers(shared);

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::peer::{LEAST_LENGTH, Peer};
+use super::reply_length::{ONE_PACKET, ReplyLength};
 use super::serving::MAX_ANSWER;
 use super::{Swarm, Time, address, cookie};
 use crate::wire::{Encoder, Message};
@@ -98,9 +99,10 @@ impl Swarm {
                 return None;
             }
             let length = if address::is_loopback(address) {
-                LENGTH_LOOPBACK
+                ReplyLength::new(LENGTH_LOOPBACK, false)
             } else {
-                self.config.request_length.clamp(LEAST_LENGTH, MAX_ANSWER)
+                let length = self.config.request_length.clamp(LEAST_LENGTH, MAX_ANSWER);
+                ReplyLength::new(length, length == ONE_PACKET)
             };
             let cookie = self.secret.cookie(address.ip());
             let peer = Peer::new(now, self.secret.seal_key(address), cookie, length);

@@ -91,7 +91,12 @@ impl Swarm {
         self.note_fetch_due(id);
         let (to, unasked) = found?;
         let fetch = self.fetches.get(&id)?;
-        let range = piece(unasked, self.peers.get(&to)?.length);
+        let peer = self.peers.get_mut(&to)?;
+        let length = match class {
+            Class::Urgent => peer.length,
+            Class::ReadAhead | Class::Bulk => peer.next_length(now),
+        };
+        let range = piece(unasked, length);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
         let sequence = self.write_request(now, id, range, to, limited, out)?;
         let hedge_at = now + self.peers.get(&to)?.patience();
@@ -140,6 +145,7 @@ impl Swarm {
             // What arrives then speaks of the limit and not of the path.
             limited |= downlink.ready_at() > now - BURST / 2;
         }
+        peer.length_asked(range.len());
         let sent = peer.congestion.on_sent(now, range.len(), limited);
         self.in_flight += range.len();
         peer.remember(

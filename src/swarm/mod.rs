@@ -32,6 +32,7 @@ mod peer;
 mod picking;
 mod receiving;
 mod repeats;
+mod reply_length;
 mod report;
 mod rtt;
 mod search;
@@ -49,7 +50,7 @@ use crate::wire::{self, Message};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::Class;
-pub use peer::ONE_PACKET;
+pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
 pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
@@ -489,6 +490,14 @@ impl Swarm {
     /// Limits the content bytes in flight from all peers together.
     pub fn set_receive_budget(&mut self, bytes: u64) {
         self.config.receive_budget = bytes;
+    }
+
+    /// This host could not put some fragmented answers together: its memory for that is full, or some
+    /// fragments were lost. For a while nothing is asked for that would come in fragments.
+    pub fn fragments_fail(&mut self, now: Time) {
+        for peer in self.peers.values_mut() {
+            peer.fragments_fail(now);
+        }
     }
 
     fn find_quietly(&mut self, now: Time, id: ContentId) {

@@ -5,23 +5,14 @@ use std::time::Duration;
 
 use super::Time;
 use super::congestion::{Congestion, Sent};
+use super::reply_length::ReplyLength;
 use crate::content::{ByteRange, ContentId};
 
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
 const MAX_REQUESTS: usize = 4096;
-/// Content bytes that fit one packet of 1,500 bytes with the JSON around them, over IPv6 and PPPoE
-/// as well.
-///
-/// What goes over a network is asked for in this size. A larger answer travels in fragments: one
-/// lost fragment loses all of it, fragments of incomplete answers fill a memory that the whole host
-/// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
-/// headers that larger answers would save are less than a tenth of what travels.
-pub const ONE_PACKET: u64 = 900;
 /// The least that is worth asking for at a time.
 pub(super) const LEAST_LENGTH: u64 = 256;
-/// Answers after which a peer that was shortened is asked for full lengths again.
-const ANSWERS_TO_LENGTHEN: u32 = 64;
 /// Requests that were given up and may still be answered.
 const MAX_LATE: usize = 1024;
 /// How long that is waited for.
@@ -84,8 +75,7 @@ pub(super) struct Peer {
     pub reorder: u64,
     /// Content bytes to ask for at a time.
     pub length: u64,
-    full_length: u64,
-    answers_since_shortened: u32,
+    reply_length: ReplyLength,
     /// No data is asked of it before this.
     pub bench_until: Time,
     /// When it is to be probed next, and how many probes went unanswered in a row.
@@ -99,7 +89,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub fn new(now: Time, seal_key: u64, our_cookie: String, length: u64) -> Self {
+    pub fn new(now: Time, seal_key: u64, our_cookie: String, reply_length: ReplyLength) -> Self {
         Self {
             pinned: false,
             their_cookie: None,
@@ -117,9 +107,8 @@ impl Peer {
             next_sequence: 0,
             highest_answered: None,
             reorder: 3,
-            length,
-            full_length: length,
-            answers_since_shortened: 0,
+            length: reply_length.get(),
+            reply_length,
             bench_until: Time::ZERO,
             probe_at: now,
             probes_unanswered: 0,
@@ -207,36 +196,45 @@ impl Peer {
         self.requests.get(self.live.first()?)
     }
 
-    /// Asks for as much at a time as before it was shortened, once it has answered often enough: it
-    /// may just have been away.
-    pub fn lengthen(&mut self) {
-        if self.length >= self.full_length {
-            return;
-        }
-        self.answers_since_shortened += 1;
-        if self.answers_since_shortened >= ANSWERS_TO_LENGTHEN {
-            self.length = self.full_length;
-        }
+    /// Content bytes to ask for in the next request, which nobody waits for.
+    pub fn next_length(&mut self, now: Time) -> u64 {
+        let next = self.reply_length.next(now, self.congestion.rate());
+        self.length = self.reply_length.get();
+        next
     }
 
-    /// It gave `given` bytes where more were asked for and were there: that much is asked of it from
-    /// now on, if it is worth asking for.
-    pub fn cap_length(&mut self, given: u64) {
-        if (LEAST_LENGTH..self.length).contains(&given) {
-            self.length = given;
-            self.full_length = given;
+    /// It was asked for this many bytes.
+    pub fn length_asked(&mut self, asked: u64) {
+        self.reply_length.asked(asked);
+    }
+
+    /// A request of `asked` bytes was answered, with `given` of them where there were more.
+    pub fn length_answered(&mut self, now: Time, asked: u64, given: Option<u64>) {
+        self.reply_length
+            .answered(now, asked, self.congestion.rate());
+        if let Some(given) = given {
+            self.reply_length.cap(given);
         }
+        self.length = self.reply_length.get();
+    }
+
+    /// A request of `asked` bytes was given up.
+    pub fn length_lost(&mut self, now: Time, asked: u64) {
+        self.reply_length.lost(now, asked, self.congestion.rate());
+        self.length = self.reply_length.get();
+    }
+
+    /// This host could not put fragments together.
+    pub fn fragments_fail(&mut self, now: Time) {
+        self.reply_length.fragments_fail(now);
+        self.length = self.reply_length.get();
     }
 
     /// Asks for less at a time from now on: large answers may not get through at all where a
     /// firewall or an address translator drops fragments.
     pub fn shorten(&mut self) {
-        self.answers_since_shortened = 0;
-        self.length = match self.length {
-            16_385.. => 16_384,
-            4097.. => 4096,
-            _ => ONE_PACKET,
-        };
+        self.reply_length.shorten();
+        self.length = self.reply_length.get();
     }
 
     /// How long an answer that somebody waits for is waited for before another peer is asked.

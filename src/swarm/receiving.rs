@@ -63,7 +63,6 @@ impl Swarm {
         peer.answered = Some(now);
         peer.settled = Some(now);
         peer.bench_until = Time::ZERO;
-        peer.lengthen();
         match request.purpose {
             Purpose::Piece => {
                 let length = peer.length;
@@ -82,9 +81,13 @@ impl Swarm {
                 peer.congestion.on_ping(now, now.since(request.sent.at))
             }
         }
+        let mut given = None;
         if request.with_cookie && range.len() < asked && arrival.eof.is_some_and(|e| range.end < e)
         {
-            peer.cap_length(range.len());
+            given = Some(range.len());
+        }
+        if request.purpose == Purpose::Piece {
+            peer.length_answered(now, asked, given);
         }
         let in_full = range.len() >= asked || arrival.eof == Some(range.end);
         if in_full && !request.with_cookie {
@@ -217,12 +220,13 @@ impl Swarm {
             return;
         };
         for (sequence, request) in peer.overtaken(now) {
-            self.give_up(from, sequence, &request);
+            self.give_up(now, from, sequence, &request);
         }
     }
 
-    fn give_up(&mut self, from: SocketAddr, sequence: u64, request: &Request) {
+    fn give_up(&mut self, now: Time, from: SocketAddr, sequence: u64, request: &Request) {
         if let Some(peer) = self.peers.get_mut(&from) {
+            peer.length_lost(now, request.range.len());
             peer.congestion.on_lost(request.range.len());
         }
         self.stats.lost += 1;
@@ -289,7 +293,7 @@ impl Swarm {
             self.drop_source(address);
         }
         for (sequence, request) in lost {
-            self.give_up(address, sequence, &request);
+            self.give_up(now, address, sequence, &request);
             if let Some(fetch) = self.fetches.get_mut(&request.id)
                 && timeouts >= 2
             {
