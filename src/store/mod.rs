@@ -21,6 +21,7 @@ mod cache;
 mod error;
 mod file;
 mod hashing;
+mod holes;
 mod identity;
 mod index;
 mod layout;
