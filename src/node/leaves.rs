@@ -115,6 +115,11 @@ impl Shared {
         })
     }
 
+    /// The transfer of `id`, if what is here of it is known to be right and may be given to others.
+    pub(super) fn vouching(&self, id: &ContentId) -> Option<Arc<Transfer>> {
+        self.transfer(id).filter(|transfer| transfer.vouches())
+    }
+
     /// Notes whose leaves the nodes of a tree are for, so that they are looked at when nodes come.
     pub(super) fn await_nodes(&self, transfer: &Arc<Transfer>) {
         let Some(id) = transfer.leaves().as_ref().and_then(Leaves::awaited_tree) else {
@@ -423,6 +428,9 @@ impl Leaves {
             .trust(byte, |at, buffer| tree.read(at, buffer))?;
         if !right {
             verdicts.liars.extend(self.sole_supplier(&nodes));
+        }
+        if right && let Tree::Arriving(tree) = &self.tree {
+            tree.trust(&nodes);
         }
         for node in nodes {
             let mut bytes = vec![0; usize::try_from(node.len()).unwrap_or(0)];

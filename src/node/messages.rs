@@ -8,7 +8,7 @@ use std::sync::mpsc::Sender;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId};
 use crate::store::Content;
-use crate::swarm::{Ask, Class, Explanation, PeerReport, Stats};
+use crate::swarm::{Ask, Class, Explanation, Held, PeerReport, Stats};
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -36,10 +36,19 @@ pub(super) enum Command {
 /// What the server thread has read for a peer.
 pub(super) struct Read {
     pub ask: Ask,
-    /// One for each question: length and bytes, or that it is not here.
-    pub answers: Vec<Option<(u64, Vec<u8>)>>,
+    /// One for each question.
+    pub answers: Vec<Found>,
     /// Content that was opened for it, for the next questions.
     pub opened: Vec<(ContentId, Content)>,
+}
+
+/// What the server thread has found.
+pub(super) enum Found {
+    /// The content's length, and the bytes that were asked for.
+    Content(u64, Vec<u8>),
+    /// Other parts of content that is on its way.
+    OtherParts(Held),
+    Nothing,
 }
 
 /// The state of the network thread, for people.

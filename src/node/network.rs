@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Read, Report};
+use super::messages::{Arrival, Command, Found, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
@@ -314,6 +314,9 @@ impl Network {
             .zip(scratch.chunks_exact_mut(MAX_ANSWER as usize))
         {
             if !self.shared.store.may_hold(&question.id) {
+                if self.shared.vouching(&question.id).is_some() {
+                    return false;
+                }
                 answers.push(Answer::Absent);
                 continue;
             }
@@ -347,6 +350,8 @@ impl Network {
         for id in &ask.parts_of {
             if self.shared.store.may_hold(id) {
                 parts.push(Held::whole(*id, self.open.get(id)?.length()));
+            } else if let Some(transfer) = self.shared.vouching(id) {
+                parts.push(transfer.vouched_parts());
             }
         }
         Some(parts)
@@ -362,9 +367,10 @@ impl Network {
         let answers: Vec<Answer<'_>> = read
             .answers
             .iter()
-            .map(|answer| match answer {
-                Some((eof, data)) => Answer::Content { eof: *eof, data },
-                None => Answer::Absent,
+            .map(|found| match found {
+                Found::Content(eof, data) => Answer::Content { eof: *eof, data },
+                Found::OtherParts(held) => Answer::OtherParts(held),
+                Found::Nothing => Answer::Absent,
             })
             .collect();
         self.send_answer(&read.ask, &answers);

@@ -6,11 +6,12 @@ use std::sync::mpsc::Receiver;
 
 use tracing::debug;
 
-use super::messages::{Command, Read};
+use super::messages::{Command, Found, Read};
 use super::shared::Shared;
-use crate::content::ContentId;
+use super::transfer::Transfer;
+use crate::content::{ByteRange, ContentId};
 use crate::store::Content;
-use crate::swarm::{Ask, Held, Question};
+use crate::swarm::{Ask, Held, MAX_ANSWER, Question};
 
 /// Runs until it is told to stop (`None`).
 pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &AtomicUsize) {
@@ -42,8 +43,11 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
     }
 }
 
-/// What is held of `id`: all of it, or nothing that could be told.
+/// What is held of `id` and known to be right.
 fn held(shared: &Shared, id: &ContentId, opened: &mut Vec<(ContentId, Content)>) -> Option<Held> {
+    if let Some(transfer) = shared.vouching(id) {
+        return Some(transfer.vouched_parts());
+    }
     if !shared.store.may_hold(id) {
         return None;
     }
@@ -53,32 +57,58 @@ fn held(shared: &Shared, id: &ContentId, opened: &mut Vec<(ContentId, Content)>)
     Some(Held::whole(*id, eof))
 }
 
-fn read(
-    shared: &Shared,
-    question: &Question,
-    opened: &mut Vec<(ContentId, Content)>,
-) -> Option<(u64, Vec<u8>)> {
+fn read(shared: &Shared, question: &Question, opened: &mut Vec<(ContentId, Content)>) -> Found {
+    if let Some(transfer) = shared.vouching(&question.id) {
+        return read_arriving(&transfer, question);
+    }
     if !shared.store.may_hold(&question.id) {
-        return None;
+        return Found::Nothing;
     }
     let content = match shared.store.open_content(&question.id) {
-        Ok(content) => content?,
+        Ok(Some(content)) => content,
+        Ok(None) => return Found::Nothing,
         Err(error) => {
             debug!(id = %question.id, %error, "could not open what a peer asks for");
-            return None;
+            return Found::Nothing;
         }
     };
     let eof = content.length();
-    let range = question.range(eof);
-    let mut data = vec![0; usize::try_from(range.len()).ok()?];
-    match content.read_at(range.start, &mut data) {
+    let Some(mut data) = room(question.range(eof)) else {
+        return Found::Nothing;
+    };
+    match content.read_at(question.offset, &mut data) {
         Ok(read) if read == data.len() && content.still_valid() => {
             opened.push((question.id, content));
-            Some((eof, data))
+            Found::Content(eof, data)
         }
         result => {
             debug!(id = %question.id, ?result, "could not read what a peer asks for");
-            None
+            Found::Nothing
         }
     }
+}
+
+/// Of content that is on its way, what is known to be right is given on.
+fn read_arriving(transfer: &Transfer, question: &Question) -> Found {
+    let range = question.range(transfer.length);
+    if transfer.vouches_for(range)
+        && let Some(mut data) = room(range)
+        && transfer
+            .partial
+            .read_at(range.start, &mut data)
+            .is_ok_and(|read| read == data.len())
+        // What proved wrong meanwhile is not given.
+        && transfer.vouches_for(range)
+    {
+        return Found::Content(transfer.length, data);
+    }
+    Found::OtherParts(transfer.vouched_parts())
+}
+
+/// For the bytes of a range that a question may ask for.
+fn room(range: ByteRange) -> Option<Vec<u8>> {
+    (range.len() <= MAX_ANSWER)
+        .then(|| usize::try_from(range.len()).ok())
+        .flatten()
+        .map(|length| vec![0; length])
 }

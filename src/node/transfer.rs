@@ -62,8 +62,9 @@ struct State {
     recheck: RangeSet,
     /// Whether every present byte was verified, leaf by leaf.
     vouched: bool,
-    /// Of a tree: what leaves are to be verified with.
+    /// Of a tree: what leaves are to be verified with, and what of it is right, since they were.
     sought: RangeSet,
+    trusted: RangeSet,
     hashed: u64,
     /// Whether the prover has it in its queue.
     queued_for_proof: bool,
@@ -163,6 +164,7 @@ impl Transfer {
                 recheck: RangeSet::new(),
                 vouched: false,
                 sought: RangeSet::new(),
+                trusted: RangeSet::new(),
                 hashed: 0,
                 queued_for_proof: false,
                 waiters: Vec::new(),

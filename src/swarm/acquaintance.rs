@@ -7,7 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::peer::{ONE_PACKET, Peer};
+use super::peer::{LEAST_LENGTH, Peer};
+use super::serving::MAX_ANSWER;
 use super::{Swarm, Time, address, cookie};
 use crate::wire::{Encoder, Message};
 
@@ -99,7 +100,7 @@ impl Swarm {
             let length = if address::is_loopback(address) {
                 LENGTH_LOOPBACK
             } else {
-                ONE_PACKET
+                self.config.request_length.clamp(LEAST_LENGTH, MAX_ANSWER)
             };
             let cookie = self.secret.cookie(address.ip());
             let peer = Peer::new(now, self.secret.seal_key(address), cookie, length);

@@ -239,7 +239,7 @@ impl Swarm {
             }
             let has = match range {
                 Some(range) => fetch.parts.has(*address, range),
-                None => !fetch.is_barren(source, class),
+                None => !source.is_barren(class),
             };
             if !has {
                 continue;

@@ -57,8 +57,9 @@ pub(super) struct Source {
     pub rest_until: Time,
     /// What of the bulk it is being asked for, from the first to the last, in a crowd.
     pub run: ByteRange,
-    /// For each class the state of [`Fetch::unasked`] in which it was found to have none of it.
-    barren: [u64; 3],
+    /// For each class whether it has nothing of what is to be asked for in it. It is not looked for
+    /// again before that changes.
+    barren: [bool; 3],
 }
 
 /// Answers in a row that fell short after which a source rests, and for how long.
@@ -66,6 +67,11 @@ const MAX_SHORT: u32 = 3;
 const REST: Duration = Duration::from_secs(2);
 
 impl Source {
+    /// Whether it is known to have nothing of what is to be asked for in `class`.
+    pub fn is_barren(&self, class: Class) -> bool {
+        self.barren[class as usize]
+    }
+
     /// Notes that a request sent at `sent` was answered with less than was due.
     pub fn fell_short(&mut self, now: Time, sent: Time) {
         // Once a round trip: all that was in flight met the same fate, such as an old cookie.
@@ -95,9 +101,6 @@ pub(super) struct Fetch {
     /// to the disk is wanted by readers that do not see it yet.
     arrived: RangeSet,
     unasked: [RangeSet; 3],
-    /// Counts what became unasked, so that what has been looked for in vain is not looked for again
-    /// before something has changed.
-    additions: u64,
     flights: BTreeMap<u64, Flight>,
     /// Flights by when another peer is to be asked as well.
     hedges: BTreeSet<(Time, u64)>,
@@ -127,7 +130,6 @@ impl Fetch {
             missing: RangeSet::new(),
             arrived: RangeSet::new(),
             unasked: Default::default(),
-            additions: 1,
             flights: BTreeMap::new(),
             hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
@@ -186,8 +188,17 @@ impl Fetch {
                 self.unasked[other as usize].remove(range);
             }
         }
-        self.unasked[class as usize].union(&free);
-        self.additions += 1;
+        for part in free.iter() {
+            self.put_back(part, class);
+        }
+    }
+
+    fn put_back(&mut self, range: ByteRange, class: Class) {
+        self.unasked[class as usize].insert(range);
+        for (peer, source) in &mut self.sources {
+            let barren = &mut source.barren[class as usize];
+            *barren = *barren && !self.parts.intersects(*peer, range);
+        }
     }
 
     /// Flights that overlap `range`, as (start, end).
@@ -220,22 +231,17 @@ impl Fetch {
         &self.unasked[class as usize]
     }
 
-    /// Whether `source` is known to have nothing of what is to be asked for in `class`.
-    pub fn is_barren(&self, source: &Source, class: Class) -> bool {
-        source.barren[class as usize] == self.additions
-    }
-
     /// Notes that `peer` has nothing of what is to be asked for in `class`.
     pub fn note_barren(&mut self, peer: SocketAddr, class: Class) {
         if let Some(source) = self.sources.get_mut(&peer) {
-            source.barren[class as usize] = self.additions;
+            source.barren[class as usize] = true;
         }
     }
 
     /// Notes that `peer` may have something that it had not before.
     pub fn note_fertile(&mut self, peer: SocketAddr) {
         if let Some(source) = self.sources.get_mut(&peer) {
-            source.barren = [0; 3];
+            source.barren = [false; 3];
         }
     }
 
@@ -368,9 +374,8 @@ impl Fetch {
         self.hedges.remove(&(flight.hedge_at, start));
         self.flights.remove(&start);
         let still: Vec<_> = self.missing.within(range).collect();
-        self.additions += u64::from(!still.is_empty());
         for part in still {
-            self.unasked[class as usize].insert(part);
+            self.put_back(part, class);
         }
     }
 

@@ -55,7 +55,7 @@ impl Swarm {
             .iter()
             .filter(|(address, source)| {
                 source.rest_until <= now
-                    && !fetch.is_barren(source, Class::Bulk)
+                    && !source.is_barren(Class::Bulk)
                     && peers
                         .get(address)
                         .is_some_and(|peer| peer.is_open() && peer.bench_until <= now)

@@ -49,6 +49,7 @@ use crate::wire::{self, Message};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::Class;
+pub use peer::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
 pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
@@ -80,6 +81,10 @@ pub struct Config {
     /// Bytes a second of datagrams with content that others are asked for, headers counted; `None`:
     /// unlimited.
     pub download_limit: Option<u64>,
+    /// Content bytes asked for at a time of a peer that is not on this machine, 256 to
+    /// [`MAX_ANSWER`]. What makes an answer of more than one packet only pays where packets are large
+    /// (see [`ONE_PACKET`]).
+    pub request_length: u64,
     /// Whether known peers are probed now and then, and asked for others.
     pub probe: bool,
 }
@@ -92,6 +97,7 @@ impl Default for Config {
             upload_limit: None,
             upload_limit_per_address: None,
             download_limit: None,
+            request_length: ONE_PACKET,
             probe: true,
         }
     }

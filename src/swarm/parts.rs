@@ -17,12 +17,17 @@ use super::acquaintance::{Greeting, add_cookies};
 use super::fetch::{Class, Fetch};
 use super::peer::{Purpose, Request};
 use super::search::Said;
+use super::serving::MAX_ANSWER;
 use super::{Swarm, Time, cookie};
 use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 use crate::wire::Encoder;
 
 /// Sources of one id whose parts are kept. One such set is at most [`crate::wire::MAX_PARTS`] ranges.
 const MAX_PARTIAL: usize = 32;
+/// Cells in which the holders of content are counted: 40 KiB each, and larger ones of long content,
+/// so that there are no more than this.
+const CELL: u64 = MAX_ANSWER;
+const MAX_CELLS: u64 = 8192;
 /// Partial sources that make a crowd, and how long it is taken to last.
 const CROWD: usize = 2;
 pub(super) const CROWD_LASTS: Duration = Duration::from_secs(10);
@@ -46,16 +51,35 @@ struct Parts {
 #[derive(Clone, Debug, Default)]
 pub(super) struct PartsTable {
     by: BTreeMap<SocketAddr, Parts>,
+    /// How many of them have the first byte of each cell.
+    counts: Vec<u16>,
+    /// Bytes of a cell.
+    cell: u64,
     /// When the first of them is to be asked again.
     due: Option<Time>,
 }
 
 impl PartsTable {
-    /// Notes that `peer` has `set` and nothing else; `false` when there is no room for another.
-    pub fn tell(&mut self, now: Time, peer: SocketAddr, set: RangeSet) -> bool {
+    /// Notes that `peer` has `set` and nothing else of content of `eof` bytes; `false` when there is
+    /// no room for another.
+    pub fn tell(&mut self, now: Time, peer: SocketAddr, set: RangeSet, eof: u64) -> bool {
         if self.by.len() >= MAX_PARTIAL && !self.by.contains_key(&peer) {
             return false;
         }
+        let cell = eof.div_ceil(MAX_CELLS).max(CELL);
+        if self.cell != cell {
+            // Another length than before: what was said of that is void.
+            *self = Self {
+                cell,
+                ..Self::default()
+            };
+        }
+        let cells = usize::try_from(eof.div_ceil(cell)).unwrap_or_default();
+        self.counts.resize(cells, 0);
+        if let Some(before) = self.by.remove(&peer) {
+            self.count(&before.set, u16::wrapping_sub);
+        }
+        self.count(&set, u16::wrapping_add);
         let parts = Parts {
             set,
             told_at: now,
@@ -69,8 +93,20 @@ impl PartsTable {
 
     /// `peer` is no source any more, or has everything.
     pub fn remove(&mut self, peer: SocketAddr) {
-        if self.by.remove(&peer).is_some() {
+        if let Some(before) = self.by.remove(&peer) {
+            self.count(&before.set, u16::wrapping_sub);
             self.find_due();
+        }
+    }
+
+    /// Counts the cells whose first byte is in `set` up or down.
+    fn count(&mut self, set: &RangeSet, change: fn(u16, u16) -> u16) {
+        for range in set.iter() {
+            let first = range.start.div_ceil(self.cell) as usize;
+            let last = range.end.div_ceil(self.cell) as usize;
+            for count in self.counts.get_mut(first..last).into_iter().flatten() {
+                *count = change(*count, 1);
+            }
         }
     }
 
@@ -84,10 +120,18 @@ impl PartsTable {
         self.held(peer).is_none_or(|held| held.contains(range))
     }
 
-    /// How many of the partial sources have the byte at `offset`.
-    pub fn holders(&self, offset: u64) -> usize {
-        let has = |parts: &&Parts| parts.set.around(offset).is_some();
-        self.by.values().filter(has).count()
+    /// Whether `peer` has any of `range`.
+    pub fn intersects(&self, peer: SocketAddr, range: ByteRange) -> bool {
+        self.held(peer).is_none_or(|held| held.intersects(range))
+    }
+
+    /// How many of the partial sources have what is around `offset`, more or less.
+    pub fn holders(&self, offset: u64) -> u16 {
+        let cell = offset.checked_div(self.cell).unwrap_or_default();
+        let count = usize::try_from(cell)
+            .ok()
+            .and_then(|cell| self.counts.get(cell));
+        count.copied().unwrap_or_default()
     }
 
     /// How many partial sources there are.
@@ -198,7 +242,7 @@ impl Swarm {
         fetch.note_fertile(from);
         if known.contains(all) {
             fetch.parts.remove(from);
-        } else if !fetch.parts.tell(now, from, known) {
+        } else if !fetch.parts.tell(now, from, known, eof) {
             fetch.drop_source(from);
         }
         if fetch.parts.len() >= CROWD {
@@ -257,7 +301,7 @@ impl Swarm {
                 fetch.parts.put_off(address, rests_until);
                 continue;
             }
-            let pause = if fetch.is_barren(source, Class::Bulk) {
+            let pause = if source.is_barren(Class::Bulk) {
                 ASK_AGAIN
             } else {
                 ASK_AGAIN_LATER
@@ -330,7 +374,7 @@ mod tests {
         let mut table = PartsTable::default();
         let peer = |n: u8| SocketAddr::from(([192, 0, 2, n], 24254));
         for n in 0..=255 {
-            table.tell(Time::ZERO, peer(n), RangeSet::new());
+            table.tell(Time::ZERO, peer(n), RangeSet::new(), 1 << 20);
         }
         assert_eq!(table.len(), MAX_PARTIAL);
         let mut asked = 0;

@@ -17,9 +17,9 @@ const MAX_REQUESTS: usize = 4096;
 /// lost fragment loses all of it, fragments of incomplete answers fill a memory that the whole host
 /// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
 /// headers that larger answers would save are less than a tenth of what travels.
-pub(super) const ONE_PACKET: u64 = 900;
+pub const ONE_PACKET: u64 = 900;
 /// The least that is worth asking for at a time.
-const LEAST_LENGTH: u64 = 256;
+pub(super) const LEAST_LENGTH: u64 = 256;
 /// Answers after which a peer that was shortened is asked for full lengths again.
 const ANSWERS_TO_LENGTHEN: u32 = 64;
 /// Requests that were given up and may still be answered.

@@ -24,4 +24,5 @@ mod goals;
 mod lies;
 mod neighbour;
 mod network;
+mod scale;
 mod transfer;

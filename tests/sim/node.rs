@@ -387,8 +387,9 @@ impl Node {
             Answer::Content { data, .. } => data.len() as u64,
             _ => 0,
         });
-        self.served += given.sum::<u64>();
-        let mut datagram = Vec::new();
+        let given = given.sum::<u64>();
+        self.served += given;
+        let mut datagram = Vec::with_capacity(1500 + given as usize * 4 / 3);
         let to = self.swarm.answer(now, &ask, &answers, &mut datagram)?;
         Some(Outgoing {
             to,

@@ -166,6 +166,7 @@ fn peer(network: &Network, peer: &PeerStory) -> Vec<String> {
             Answer::Yes {
                 length: Some(length),
             } => format!("yes, {}", bytes(length)),
+            Answer::Parts { held, length } => format!("{} of {}", bytes(held), bytes(length)),
             Answer::No => "no".to_owned(),
             Answer::Elsewhere { peers } => format!("perhaps {peers} others"),
             Answer::Nothing => "silence".to_owned(),

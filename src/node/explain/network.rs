@@ -121,6 +121,13 @@ pub enum Answer {
         /// Bytes, if it told how many.
         length: Option<u64>,
     },
+    /// It has a part of it.
+    Parts {
+        /// Bytes that it has.
+        held: u64,
+        /// Bytes of the whole, as it says.
+        length: u64,
+    },
     /// It does not have it.
     No,
     /// It named others that may have it.
@@ -280,6 +287,7 @@ impl PeerStory {
         self.answered_seconds_ago = Some(ago.as_secs_f64());
         self.answer = match said {
             Said::Content(length) => Answer::Yes { length },
+            Said::Parts(held, length) => Answer::Parts { held, length },
             Said::No => Answer::No,
             Said::Others(peers) => Answer::Elsewhere { peers },
         };

@@ -9,6 +9,10 @@ use std::time::Instant;
 use super::{Phase, Released, State, Transfer};
 use crate::content::{ByteRange, GROUP, LEAF, RangeSet};
 use crate::node::leaves::Leaves;
+use crate::swarm::Held;
+
+/// Parts told at most. With more the swarm would choose among them; this bounds the copy.
+const MAX_PARTS_TOLD: usize = 4096;
 
 /// What the prover has to do next with content that is verified leaf by leaf.
 pub(in crate::node) enum NextCheck {
@@ -39,16 +43,32 @@ impl Transfer {
         self.state().vouched
     }
 
-    /// Whether all bytes of `range` are here, not yet the whole, and known to be right.
-    pub fn vouches_for(&self, range: ByteRange) -> bool {
-        let state = self.state();
-        state.vouched && state.phase == Phase::Arriving && state.present.contains(range)
+    /// Whether what is present is known to be right and can be read here.
+    pub fn vouches(&self) -> bool {
+        self.state().vouched_for().is_some()
     }
 
-    /// The bytes that are here and known to be right, while the whole is not here yet.
-    pub fn vouched_parts(&self) -> Option<RangeSet> {
+    /// The same of all bytes of `range`.
+    pub fn vouches_for(&self, range: ByteRange) -> bool {
         let state = self.state();
-        (state.vouched && state.phase == Phase::Arriving).then(|| state.present.clone())
+        state
+            .vouched_for()
+            .is_some_and(|right| right.contains(range))
+    }
+
+    /// What is here and known to be right, for those who want the same.
+    pub fn vouched_parts(&self) -> Held {
+        let state = self.state();
+        let right = state.vouched_for().into_iter();
+        let parts = right
+            .flat_map(RangeSet::iter)
+            .take(MAX_PARTS_TOLD)
+            .collect();
+        Held {
+            id: self.id,
+            eof: self.length,
+            parts,
+        }
     }
 
     /// Notes that the bytes of `range` are in the backing file, to be verified.
@@ -186,6 +206,14 @@ impl Transfer {
         gaps.collect()
     }
 
+    /// Of a tree: these nodes of it are right.
+    pub fn trust(&self, nodes: &[ByteRange]) {
+        let mut state = self.state();
+        for node in nodes {
+            state.trusted.insert(*node);
+        }
+    }
+
     /// Of a tree: whether all bytes of `range` are here.
     pub fn holds(&self, range: ByteRange) -> bool {
         self.state().present.contains(range)
@@ -193,6 +221,16 @@ impl Transfer {
 }
 
 impl State {
+    /// What is here and known to be right, if that can be said of anything.
+    fn vouched_for(&self) -> Option<&RangeSet> {
+        match self.phase {
+            Phase::Arriving if self.vouched => Some(&self.present),
+            Phase::Arriving if !self.trusted.is_empty() => Some(&self.trusted),
+            Phase::Proven => Some(&self.present),
+            Phase::Arriving | Phase::Kept | Phase::Wrong => None,
+        }
+    }
+
     /// The parts of `range` that are not in the backing file.
     pub(super) fn lacking(&self, range: ByteRange) -> Vec<ByteRange> {
         let gaps = self.present.gaps(range);
