@@ -23,8 +23,13 @@ fn leaf(number: u64) -> ByteRange {
     ByteRange::new(start, (start + LEAF).min(LENGTH))
 }
 
+/// Every third leaf is nothing but zeros.
 fn leaf_bytes(number: u64, version: u8) -> Vec<u8> {
     let mut bytes = vec![version; leaf(number).len() as usize];
+    if number.is_multiple_of(3) {
+        bytes.fill(0);
+        return bytes;
+    }
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes
 }
@@ -219,6 +224,55 @@ fn it_is_sparse_and_its_map_small() {
     assert_eq!(store.partials(), [(ID, length, LEAF)]);
     let partial = store.partial(&ID, length).unwrap();
     assert_eq!(partial.present().first(), Some(ByteRange::at(last, LEAF)));
+}
+
+#[test]
+fn zeros_take_no_disk_wherever_they_are_written() {
+    use std::os::unix::fs::MetadataExt;
+    const PIECE: u64 = 10 * LEAF;
+    let dir = tempfile::tempdir().unwrap();
+    let partial = open(dir.path());
+    let used = || fs::metadata(path(dir.path(), "data")).unwrap().blocks() * 512;
+    // What this file system needs to say that a file is sparse.
+    let slack = 64 << 10;
+    for piece in 0..500 {
+        let range = ByteRange::at(piece * PIECE, PIECE);
+        partial.write_at(range.start, &[0; PIECE as usize]).unwrap();
+        partial.note_present(range);
+    }
+    partial.sync().unwrap();
+    assert!(used() < slack, "{}", used());
+    // Other bytes, durable, among the zeros and beyond; then zeros over some of them.
+    let ones = vec![1; 100 * PIECE as usize];
+    for start in [100 * PIECE, 500 * PIECE] {
+        partial.write_at(start, &ones).unwrap();
+        partial.note_present(ByteRange::at(start, 100 * PIECE));
+    }
+    partial.sync().unwrap();
+    assert!(used() >= 200 * PIECE);
+    for piece in 100..200 {
+        let start = piece * PIECE;
+        partial.write_at(start, &[0; PIECE as usize]).unwrap();
+    }
+    // Not on the boundaries of any block.
+    partial
+        .write_at(510 * PIECE + 7, &[0; 3 * LEAF as usize])
+        .unwrap();
+    partial.note_present(ByteRange::at(0, 600 * PIECE));
+    partial.sync().unwrap();
+    assert!(used() < 100 * PIECE + slack, "{}", used());
+    drop(partial);
+    let partial = open(dir.path());
+    assert_eq!(partial.present_bytes(), 600 * PIECE);
+    let mut found = vec![7; 600 * PIECE as usize];
+    partial.read_at(0, &mut found).unwrap();
+    let (zeros, ones) = found.split_at(500 * PIECE as usize);
+    assert!(zeros.iter().all(|byte| *byte == 0));
+    let from = 10 * PIECE as usize + 7;
+    for (at, byte) in ones.iter().enumerate() {
+        let hole = (from..from + 3 * LEAF as usize).contains(&at);
+        assert_eq!(*byte, u8::from(!hole), "{at}");
+    }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! All that identifies content, in one pass over its bytes.
 
+use std::io;
+
 use blake3::hazmat::HasherExt;
 use sha2::{Digest, Sha256};
 
+use super::tree_writer::TreeWriter;
 use super::{ContentId, Hash, Kind, LEAF, tree};
 
 /// What is known of content once all of it has been seen.
@@ -14,36 +17,135 @@ pub struct Digests {
     pub blake3: Hash,
     /// Its bytes.
     pub length: u64,
-    /// Its BLAKE3 tree file, version 2 (a 64th of the content's length); nothing for empty content.
+    /// Its BLAKE3 tree file, version 2 (a 64th of the content's length); nothing for empty content,
+    /// and where the tree was written to a file meanwhile.
     pub tree: Vec<u8>,
 }
 
 /// Computes [`Digests`]: SHA-256, BLAKE3 and the tree.
 ///
-/// The leaves of the tree are hashed one by one and the BLAKE3 of the whole follows from them, so
-/// that every byte goes through each function once, while it is still in the nearest cache. What
-/// is kept meanwhile is 32 bytes for each 4,096 of the content.
-#[derive(Clone)]
+/// What is kept meanwhile is 32 bytes for each 4,096 of the content, and twice that at the end. For
+/// long content see [`StreamingHasher`].
+#[derive(Clone, Default)]
 pub struct ContentHasher {
-    sha256: Sha256,
-    /// The leaf that is being filled, at its offset in the content.
-    leaf: blake3::Hasher,
-    leaves: Vec<u8>,
-    /// BLAKE3 of the first leaf alone: the root, if there is to be no other.
-    first: Hash,
-    length: u64,
-}
-
-impl Default for ContentHasher {
-    fn default() -> Self {
-        Self::new()
-    }
+    pass: Pass,
 }
 
 impl ContentHasher {
     /// Before the first byte.
     #[must_use]
     pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the content. Fastest in multiples of [`LEAF`], but any will do.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.pass.update(bytes);
+    }
+
+    /// After the last byte.
+    #[must_use]
+    pub fn finish(mut self) -> Digests {
+        self.pass.end();
+        let pass = self.pass;
+        let (blake3, tree) = if pass.leaves.is_empty() {
+            (pass.first, Vec::new())
+        } else {
+            tree::build(pass.leaves, pass.first)
+        };
+        Digests {
+            sha256: Hash(pass.sha256.finalize().into()),
+            blake3,
+            length: pass.length,
+            tree,
+        }
+    }
+}
+
+/// Computes [`Digests`] of content whose length is known, and writes its tree file on the way, so
+/// that the memory it takes does not follow the length: less than 1 MiB for anything that exists.
+#[derive(Clone)]
+pub struct StreamingHasher {
+    pass: Pass,
+    tree: TreeWriter,
+    length: u64,
+}
+
+impl StreamingHasher {
+    /// For content of `length` bytes. `None` for at most one leaf, whose tree is not worth a file.
+    #[must_use]
+    pub fn new(length: u64) -> Option<Self> {
+        Some(Self {
+            pass: Pass::default(),
+            tree: TreeWriter::new(length.div_ceil(LEAF))?,
+            length,
+        })
+    }
+
+    /// Takes the next bytes of the content. `write_at` writes to the tree file, each byte once but
+    /// not in order.
+    ///
+    /// # Errors
+    /// Those of `write_at`. Then it cannot go on.
+    pub fn update(
+        &mut self,
+        bytes: &[u8],
+        write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.pass.update(bytes);
+        self.hand_over(write_at)
+    }
+
+    fn hand_over(&mut self, write_at: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.tree.push(self.pass.leaves.as_chunks().0, write_at)?;
+        self.pass.leaves.clear();
+        Ok(())
+    }
+
+    /// After the last byte: the digests, whose `tree` is empty because it is in the file. `None` if
+    /// the content had another length than was said; what is in the file means nothing then.
+    ///
+    /// # Errors
+    /// Those of `write_at`.
+    pub fn finish(
+        mut self,
+        mut write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> io::Result<Option<Digests>> {
+        if self.pass.length != self.length {
+            return Ok(None);
+        }
+        self.pass.end();
+        self.hand_over(&mut write_at)?;
+        let Some(blake3) = self.tree.finish(write_at)? else {
+            return Ok(None);
+        };
+        Ok(Some(Digests {
+            sha256: Hash(self.pass.sha256.finalize().into()),
+            blake3,
+            length: self.length,
+            tree: Vec::new(),
+        }))
+    }
+}
+
+/// The one pass over the bytes.
+///
+/// The leaves of the tree are hashed one by one and the BLAKE3 of the whole follows from them, so
+/// that every byte goes through each function once, while it is still in the nearest cache.
+#[derive(Clone)]
+struct Pass {
+    sha256: Sha256,
+    /// The leaf that is being filled, at its offset in the content.
+    leaf: blake3::Hasher,
+    /// The values of leaves that are full, 32 bytes each, as long as nobody takes them out.
+    leaves: Vec<u8>,
+    /// BLAKE3 of the first leaf alone: the root, if there is to be no other.
+    first: Hash,
+    length: u64,
+}
+
+impl Default for Pass {
+    fn default() -> Self {
         Self {
             sha256: Sha256::new(),
             leaf: blake3::Hasher::new(),
@@ -52,9 +154,10 @@ impl ContentHasher {
             length: 0,
         }
     }
+}
 
-    /// Takes the next bytes of the content. Fastest in multiples of [`LEAF`], but any will do.
-    pub fn update(&mut self, mut bytes: &[u8]) {
+impl Pass {
+    fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.leaf.count() == 0 {
                 self.leaf.set_input_offset(self.length);
@@ -72,7 +175,7 @@ impl ContentHasher {
     }
 
     fn end_leaf(&mut self) {
-        if self.leaves.is_empty() {
+        if self.length <= LEAF {
             self.first = Hash(*self.leaf.finalize().as_bytes());
         }
         self.leaves
@@ -81,22 +184,10 @@ impl ContentHasher {
         self.leaf = blake3::Hasher::new();
     }
 
-    /// After the last byte.
-    #[must_use]
-    pub fn finish(mut self) -> Digests {
+    /// After the last byte: the last leaf may be short.
+    fn end(&mut self) {
         if self.leaf.count() > 0 {
             self.end_leaf();
-        }
-        let (blake3, tree) = if self.leaves.is_empty() {
-            (self.first, Vec::new())
-        } else {
-            tree::build(self.leaves, self.first)
-        };
-        Digests {
-            sha256: Hash(self.sha256.finalize().into()),
-            blake3,
-            length: self.length,
-            tree,
         }
     }
 }

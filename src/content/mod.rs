@@ -8,9 +8,10 @@ mod hasher;
 mod id;
 mod range;
 pub mod tree;
+mod tree_writer;
 
 pub use groups::{GROUP, LeafGroups};
-pub use hasher::{ContentHasher, Digests, Proof};
+pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use range::{ByteRange, RangeSet};
 

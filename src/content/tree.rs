@@ -104,7 +104,7 @@ impl Levels {
     }
 }
 
-fn header(root: Hash) -> [u8; HEADER] {
+pub(super) fn header(root: Hash) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..MAGIC.len()].copy_from_slice(&MAGIC);
     header[HEADER - NODE..].copy_from_slice(&root.0);

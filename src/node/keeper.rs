@@ -15,7 +15,8 @@ use tracing::{debug, warn};
 use super::messages::Keep;
 use super::shared::{Shared, disk_failure};
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentHasher, ContentId, Kind};
+use crate::content::{ByteRange, ContentId, Kind};
+use crate::store::{Content, Hashing, StoreError};
 
 /// How often partial content is synced, and by what multiple of the time it took at least.
 const SYNC_EVERY: Duration = Duration::from_secs(2);
@@ -130,8 +131,8 @@ fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
 
 /// Content that is being hashed for its other ids.
 struct Learning {
-    content: crate::store::Content,
-    hasher: ContentHasher,
+    content: Content,
+    hashing: Hashing,
     at: u64,
     id: ContentId,
 }
@@ -139,9 +140,10 @@ struct Learning {
 impl Learning {
     fn begin(shared: &Shared, id: ContentId) -> Option<Self> {
         let content = shared.store.open_content(&id).ok()??;
+        let hashing = shared.store.hashing(content.length());
         Some(Self {
+            hashing: hashing.map_err(|error| not_learnt(id, &error)).ok()?,
             content,
-            hasher: ContentHasher::new(),
             at: 0,
             id,
         })
@@ -149,6 +151,7 @@ impl Learning {
 
     /// Hashes a step; `None` when it is done or cannot be.
     fn go_on(mut self, shared: &Shared) -> Option<Self> {
+        let id = self.id;
         let mut buffer = vec![0; 256 << 10];
         let until = self
             .at
@@ -158,23 +161,35 @@ impl Learning {
             let length = (until - self.at).min(buffer.len() as u64) as usize;
             let chunk = buffer.get_mut(..length)?;
             let read = self.content.read_at(self.at, chunk).ok()?;
-            self.hasher.update(chunk.get(..read)?);
+            self.hashing
+                .update(chunk.get(..read)?)
+                .map_err(|error| not_learnt(id, &error))
+                .ok()?;
             self.at += read as u64;
         }
         if self.at < self.content.length() {
             return Some(self);
         }
-        let digests = self.hasher.finish();
-        let expected = match self.id.kind {
-            Kind::Sha256 => digests.sha256,
-            Kind::Blake3 | Kind::TreeV2 => digests.blake3,
+        let hashed = self
+            .hashing
+            .finish()
+            .map_err(|error| not_learnt(id, &error))
+            .ok()??;
+        let expected = match id.kind {
+            Kind::Sha256 => hashed.digests().sha256,
+            Kind::Blake3 | Kind::TreeV2 => hashed.digests().blake3,
         };
-        if expected != self.id.hash {
-            warn!(id = %self.id, "complete content does not have its hash any more");
+        if expected != id.hash {
+            warn!(%id, "complete content does not have its hash any more");
             return None;
         }
-        debug!(id = %self.id, "learnt the other hashes");
-        shared.store.learned_digests(&digests);
+        let kept = hashed.keep_tree().map_err(|error| not_learnt(id, &error));
+        debug!(%id, "learnt the other hashes");
+        shared.store.learned_digests(&kept.ok()?);
         None
     }
+}
+
+fn not_learnt(id: ContentId, error: &StoreError) {
+    warn!(%id, %error, "the other hashes of content could not be learnt");
 }

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::content::{ContentHasher, Hash};
+use crate::content::Hash;
 use crate::store::{Identity, Store, StoreError};
 
 /// Files found and not yet hashed.
@@ -267,6 +267,12 @@ enum AttemptError {
     Store(StoreError),
 }
 
+impl From<StoreError> for AttemptError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl From<io::Error> for AttemptError {
     fn from(error: io::Error) -> Self {
         Self::File(error)
@@ -294,7 +300,7 @@ fn attempt(
         thread::sleep(REST);
         before = Identity::of(&file.metadata()?);
     }
-    let mut hasher = ContentHasher::new();
+    let mut hashing = store.hashing(before.size)?;
     let mut hashed = 0;
     loop {
         if !observer.wanted() {
@@ -309,7 +315,7 @@ fn attempt(
         let Some(read) = buffer.get(..count) else {
             break;
         };
-        hasher.update(read);
+        hashing.update(read)?;
         hashed += read.len() as u64;
         tell(read.len() as u64);
         if hashed > before.size {
@@ -328,10 +334,11 @@ fn attempt(
     if hashed == 0 {
         return Ok(Attempt::Skipped(Skip::Empty));
     }
-    let digests = hasher.finish();
-    store
-        .add_seeded(path, before, &digests)
-        .map_err(AttemptError::Store)?;
+    let Some(hashed) = hashing.finish()? else {
+        return Ok(Attempt::Changed(hashed));
+    };
+    let digests = hashed.keep_tree()?;
+    store.add_seeded(path, before, &digests)?;
     Ok(Attempt::Seeded(
         digests.sha256,
         digests.blake3,

@@ -83,9 +83,14 @@ impl Layout {
 
     /// Where complete content is written before it is renamed; another path each time.
     pub(super) fn unfinished(&self, id: &ContentId) -> PathBuf {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        self.partial(id, &format!("{number}{UNFINISHED}"))
+        self.partial(id, &unfinished_suffix())
+    }
+
+    /// The same for a tree file whose id is not known before it is whole.
+    pub(super) fn unfinished_tree(&self) -> PathBuf {
+        let suffix = unfinished_suffix();
+        self.partial_root()
+            .join(format!("{}.{suffix}", kind_name(Kind::TreeV2)))
     }
 
     fn partial(&self, id: &ContentId, suffix: &str) -> PathBuf {
@@ -198,6 +203,13 @@ impl PartialName {
     }
 }
 
+/// Another one each time.
+fn unfinished_suffix() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{number}{UNFINISHED}")
+}
+
 fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Sha256 => "sha256",
@@ -254,6 +266,9 @@ mod tests {
             assert_eq!(parse(layout.partial_map(&id)), Some(PartialName::Map(id)));
             assert_eq!(parse(layout.unfinished(&id)), Some(PartialName::Unfinished));
         }
+        let tree = layout.unfinished_tree();
+        let name = tree.file_name().unwrap().to_str().unwrap();
+        assert_eq!(PartialName::parse(name), Some(PartialName::Unfinished));
         for odd in ["", ".", "sha256-", "sha256-00.data", "a.b", "md5-00.map"] {
             assert_eq!(PartialName::parse(odd), None);
         }

@@ -20,6 +20,8 @@
 mod cache;
 mod error;
 mod file;
+mod hashing;
+mod holes;
 mod identity;
 mod index;
 mod layout;
@@ -50,6 +52,7 @@ use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 pub use cache::BlockCache;
 pub use error::StoreError;
 pub use file::Content;
+pub use hashing::{Hashed, Hashing};
 pub use identity::Identity;
 pub use partial::Partial;
 pub use seeded::Seeded;

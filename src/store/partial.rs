@@ -17,6 +17,7 @@ use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 
 use super::error::StoreError;
 use super::file::Content;
+use super::holes;
 use super::layout::{Layout, remove_file, sync_folder};
 use super::map::{MapFile, Subject};
 use super::{Store, lock};
@@ -148,7 +149,8 @@ impl Partial {
         lock(&self.0.marks).present.contains(range)
     }
 
-    /// Writes `data` at `offset`. It counts as present only once it is noted.
+    /// Writes `data` at `offset`. It counts as present only once it is noted. Nothing but zeros
+    /// becomes a hole, where the file system can have one.
     ///
     /// # Errors
     /// The operating system's, such as a full disk; `InvalidInput` past the end of the content;
@@ -162,7 +164,7 @@ impl Partial {
         if *state != State::Open {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
-        self.0.data.write_all_at(data, offset)
+        holes::write_all_at(&self.0.data, data, offset)
     }
 
     /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.

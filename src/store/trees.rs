@@ -5,9 +5,10 @@
 //! large one, where that would take long, the other way round. Content of a single leaf has no tree
 //! worth keeping, since its one node cannot be verified; see [`super::one_leaf`].
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
 use tracing::warn;
 
@@ -34,12 +35,8 @@ impl Store {
         if self.open_file(&id)?.is_some() {
             return Ok(());
         }
-        let layout = self.layout();
-        let folder = layout.complete_folder(&id);
-        create_folder(&folder)?;
-        let (from, to) = (layout.unfinished(&id), layout.complete(&id));
-        let durable = digests.tree.len() >= DURABLE;
-        let write = || -> io::Result<()> {
+        let from = self.layout().unfinished(&id);
+        let write = || -> io::Result<File> {
             remove_file(&from)?;
             let mut file = OpenOptions::new()
                 .write(true)
@@ -47,18 +44,50 @@ impl Store {
                 .mode(0o444)
                 .open(&from)?;
             file.write_all(&digests.tree)?;
+            Ok(file)
+        };
+        let file = write().map_err(|e| StoreError::io("write", &from, e))?;
+        self.place_tree(&id, &file, digests.tree.len() as u64, &from)
+    }
+
+    /// Keeps the tree file `file`, written to `from`, unless there is one already.
+    pub(super) fn keep_tree_file(
+        &self,
+        id: &ContentId,
+        file: &File,
+        from: &Path,
+    ) -> Result<(), StoreError> {
+        if self.open_file(id)?.is_some() {
+            return Ok(());
+        }
+        let found = file.metadata();
+        let length = found.map_err(|e| StoreError::io("read", from, e))?.len();
+        self.place_tree(id, file, length, from)
+    }
+
+    fn place_tree(
+        &self,
+        id: &ContentId,
+        file: &File,
+        length: u64,
+        from: &Path,
+    ) -> Result<(), StoreError> {
+        let folder = self.layout().complete_folder(id);
+        create_folder(&folder)?;
+        let to = self.layout().complete(id);
+        let durable = length >= DURABLE as u64;
+        let place = || -> io::Result<()> {
             if durable {
                 file.sync_all()?;
             }
-            fs::rename(&from, &to)?;
+            fs::rename(from, &to)?;
             if durable {
                 sync_folder(&folder)?;
             }
             Ok(())
         };
-        write().map_err(|e| StoreError::io("write", &to, e))?;
-        self.enter(&id, digests.tree.len() as u64)?;
-        Ok(())
+        place().map_err(|e| StoreError::io("write", &to, e))?;
+        self.enter(id, length)
     }
 
     /// `content` if it is the tree file that `id` names; one that is not is removed.
