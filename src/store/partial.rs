@@ -76,12 +76,12 @@ impl Partial {
         &self.0
     }
 
-    /// Continues what lies on disk if it is of this length, else starts from nothing.
+    /// Continues what lies on disk if it is of this length, else starts from nothing. What cannot be
+    /// looked at is left alone.
     pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
         let layout = store.layout();
         let subject = Subject { id, length };
-        if let Some(resumed) = resume(layout, subject) {
-            let (data, file, present) = resumed;
+        if let Some((data, file, present)) = resume(layout, subject)? {
             let marks = Marks {
                 durable: present.clone(),
                 present,
@@ -374,32 +374,60 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What an earlier run left of `subject`; anything doubtful counts as nothing.
-fn resume(layout: &Layout, subject: Subject) -> Option<(File, MapFile, RangeSet)> {
-    let map = open_for_writing(&layout.partial_map(&subject.id)).ok()?;
-    if MapFile::subject_of(&map).ok()?? != subject {
-        return None;
+/// What an earlier run left of `subject`. What is not there, speaks of something else or is damaged
+/// is `None` and may be removed; what cannot be looked at now, be it for want of descriptors, may
+/// be nearly complete, and is an error.
+fn resume(
+    layout: &Layout,
+    subject: Subject,
+) -> Result<Option<(File, MapFile, RangeSet)>, StoreError> {
+    let path = layout.partial_map(&subject.id);
+    let unread = |e| StoreError::io("read", &path, e);
+    let Some(map) = open_if_there(&path)? else {
+        return Ok(None);
+    };
+    if MapFile::subject_of(&map).map_err(unread)? != Some(subject) {
+        return Ok(None);
     }
-    let data = open_for_writing(&layout.partial_data(&subject.id)).ok()?;
-    if data.metadata().ok()?.len() != subject.length {
-        return None;
+    let data_path = layout.partial_data(&subject.id);
+    let Some(data) = open_if_there(&data_path)? else {
+        return Ok(None);
+    };
+    let found = data
+        .metadata()
+        .map_err(|e| StoreError::io("read", &data_path, e))?;
+    if found.len() != subject.length {
+        return Ok(None);
     }
-    let (mut map, present) = MapFile::load(map).ok()??;
+    let Some((mut map, present)) = MapFile::load(map).map_err(unread)? else {
+        return Ok(None);
+    };
     if let Err(error) = map.wipe_torn() {
         // The first sync does it, or fails.
         warn!(id = %subject.id, %error, "the map of partial content could not be written");
     }
-    Some((data, map, present))
+    Ok(Some((data, map, present)))
+}
+
+fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
+    match open_for_writing(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io("open", path, e)),
+    }
 }
 
 /// Removes the map, durably, and then the data: a map must never speak of other data than its own.
 pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreError> {
     let map = layout.partial_map(id);
-    if map.exists() {
-        remove_file(&map)
-            .and_then(|()| sync_folder(&layout.partial_root()))
-            .map_err(|e| StoreError::io("remove", &map, e))?;
-    }
+    let remove_map = || -> io::Result<()> {
+        if map.try_exists()? {
+            remove_file(&map)?;
+            sync_folder(&layout.partial_root())?;
+        }
+        Ok(())
+    };
+    remove_map().map_err(|e| StoreError::io("remove", &map, e))?;
     let data = layout.partial_data(id);
     remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))
 }
