@@ -275,6 +275,8 @@ impl Store {
                     return Ok(open);
                 }
                 open.discard();
+            } else {
+                open.wait_for_change();
             }
         }
         // Its map is from now on that of new partial content.

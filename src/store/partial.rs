@@ -313,13 +313,17 @@ impl Partial {
 
     /// Removes it. Whoever still has it open can read what was there, and write no more.
     pub fn discard(&self) {
+        self.discard_by(remove_files);
+    }
+
+    fn discard_by(&self, remove: impl Fn(&Layout, &ContentId) -> Result<(), StoreError>) {
         let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
         if *state != State::Open {
             return;
         }
         *state = State::Discarded;
         self.0.open.store(false, Ordering::Release);
-        if let Err(error) = remove_files(self.0.store.layout(), &self.id()) {
+        if let Err(error) = remove(self.0.store.layout(), &self.id()) {
             warn!(id = %self.id(), %error, "partial content could not be removed");
         }
     }
@@ -327,6 +331,12 @@ impl Partial {
     /// Whether it can still be written to.
     pub(super) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Returns when a change of its state that has begun is done, and its files are renamed or
+    /// gone: they have the names that new partial content of this id will have.
+    pub(super) fn wait_for_change(&self) {
+        drop(self.0.state.write().unwrap_or_else(|e| e.into_inner()));
     }
 }
 
@@ -430,4 +440,38 @@ pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreE
     remove_map().map_err(|e| StoreError::io("remove", &map, e))?;
     let data = layout.partial_data(id);
     remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_begun_while_the_former_is_removed_is_not_removed_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let id = ContentId::sha256([7; 32]);
+        let former = store.partial(&id, LEAF).unwrap();
+        let (begun, new) = mpsc::channel();
+        former.discard_by(|layout, id| {
+            let (store, id, begun) = (store.clone(), *id, begun.clone());
+            std::thread::spawn(move || begun.send(store.partial(&id, LEAF)));
+            // Time enough to begin, for whoever does not wait for the removal.
+            if let Ok(early) = new.recv_timeout(Duration::from_millis(300)) {
+                begun_again(&early.unwrap());
+            }
+            remove_files(layout, &id)
+        });
+        let new = new.recv_timeout(Duration::from_secs(30));
+        let new = new.expect("it was begun during the removal").unwrap();
+        begun_again(&new);
+        assert_eq!(new.complete().unwrap().length(), LEAF);
+    }
+
+    fn begun_again(partial: &Partial) {
+        partial.write_at(0, &[1; LEAF as usize]).unwrap();
+        partial.note_present(ByteRange::at(0, LEAF));
+    }
 }
