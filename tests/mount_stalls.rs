@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::mount::{Mounted, Options, UNMOUNT_LIMIT, UnmountError, Unmounted, unmount_path};
 use cjp2pfs::node::Failure;
-use mount_support::{Answer, Fake, Mount, bytes, kill, until};
+use mount_support::{Answer, Fake, Mount, bytes, kill, send, until};
 
 /// How long a signalled process may take to die.
 const PROMPT: Duration = Duration::from_secs(1);

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_file_that_changes_while_it_is_copied_is_not_taken_for_the_content() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("source");
+        let source = fs::canonicalize(dir.path()).unwrap().join("source");
         fs::write(&source, b"abcd").unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
         let mut hasher = ContentHasher::new();
