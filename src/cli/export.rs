@@ -4,11 +4,13 @@
 //! system of the store it is the store's own file under a second name (see `Store::lend`); elsewhere
 //! bytes go by `copy_file_range` where they can (the standard library's `io::copy` between files).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -16,6 +18,17 @@ use crate::store::Content;
 
 /// Bytes copied at a time.
 const PART: u64 = 16 << 20;
+
+/// The temporary files of what is being written, for an end of the process that drops nothing.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes what is being written. To be called when the process is about to end as it is.
+pub fn remove_unfinished() {
+    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in &*unfinished {
+        let _ = fs::remove_file(path);
+    }
+}
 
 /// A file that will exist when [`Export::keep`] is called, and leaves nothing behind otherwise.
 pub struct Export {
@@ -34,6 +47,10 @@ impl Export {
         // A short piece of the name: with the whole of it the temporary one could be too long.
         let start: String = name.chars().take(32).collect();
         let temporary = target.with_file_name(format!(".{start}.{}.part", std::process::id()));
+        UNFINISHED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(temporary.clone());
         let file = match create(&temporary) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 // Left by a process of this number that was killed.
@@ -163,6 +180,10 @@ impl Drop for Export {
         if !self.kept {
             let _ = fs::remove_file(&self.temporary);
         }
+        UNFINISHED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.temporary);
     }
 }
 
