@@ -4,16 +4,31 @@
 //! system of the store it is the store's own file under a second name (see `Store::lend`); elsewhere
 //! bytes go by `copy_file_range` where they can (the standard library's `io::copy` between files).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::store::Content;
+
 /// Bytes copied at a time.
 const PART: u64 = 16 << 20;
+
+/// The temporary files of what is being written, for an end of the process that drops nothing.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes what is being written. To be called when the process is about to end as it is.
+pub fn remove_unfinished() {
+    let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in &*unfinished {
+        let _ = fs::remove_file(path);
+    }
+}
 
 /// A file that will exist when [`Export::keep`] is called, and leaves nothing behind otherwise.
 pub struct Export {
@@ -32,6 +47,10 @@ impl Export {
         // A short piece of the name: with the whole of it the temporary one could be too long.
         let start: String = name.chars().take(32).collect();
         let temporary = target.with_file_name(format!(".{start}.{}.part", std::process::id()));
+        UNFINISHED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(temporary.clone());
         let file = match create(&temporary) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 // Left by a process of this number that was killed.
@@ -65,8 +84,22 @@ impl Export {
         Ok(lent)
     }
 
+    /// Writes all of `content`.
+    ///
+    /// # Errors
+    /// Beside the operating system's: it is a file of the user's, and was changed before all of it
+    /// was copied.
+    pub fn copy_of(&mut self, content: &Content) -> Result<()> {
+        self.copy_from(content.file())?;
+        // In this order, so that no change while it was copied goes unnoticed.
+        if !content.still_valid() {
+            bail!("the file that it was read from has been changed meanwhile");
+        }
+        Ok(())
+    }
+
     /// Writes all of `source` from its start.
-    pub fn copy_from(&mut self, source: &File) -> Result<()> {
+    fn copy_from(&mut self, source: &File) -> Result<()> {
         // Opened anew, to have a position of its own: descriptors of the store are shared.
         let mut source = File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))
             .context("cannot read the store")?;
@@ -147,6 +180,10 @@ impl Drop for Export {
         if !self.kept {
             let _ = fs::remove_file(&self.temporary);
         }
+        UNFINISHED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.temporary);
     }
 }
 
@@ -182,6 +219,8 @@ fn exists(target: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::{ContentHasher, ContentId};
+    use crate::store::{Identity, Store};
 
     #[test]
     fn a_device_is_never_replaced() {
@@ -218,6 +257,32 @@ mod tests {
             assert_eq!(fs::read(&target).unwrap(), b"abcd");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_copied_is_not_taken_for_the_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = fs::canonicalize(dir.path()).unwrap().join("source");
+        fs::write(&source, b"abcd").unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let mut hasher = ContentHasher::new();
+        hasher.update(b"abcd");
+        let digests = hasher.finish();
+        let identity = Identity::of(&fs::symlink_metadata(&source).unwrap());
+        store.add_seeded(&source, identity, &digests).unwrap();
+        let id = ContentId::sha256(digests.sha256.0);
+        let copy = |change: bool| {
+            let content = store.open_content(&id).unwrap().unwrap();
+            if change {
+                let mut file = File::options().append(true).open(&source).unwrap();
+                file.write_all(b"e").unwrap();
+            }
+            let mut export = Export::begin(&dir.path().join("target"), true).unwrap();
+            export.copy_of(&content)
+        };
+        copy(false).unwrap();
+        let error = copy(true).unwrap_err().to_string();
+        assert!(error.contains("changed"), "{error}");
     }
 
     #[test]

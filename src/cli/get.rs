@@ -24,8 +24,6 @@ use crate::node::{Config, ContentInfo, Failure, Node};
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long the node may take to end.
-const END_LIMIT: Duration = Duration::from_secs(3);
 /// Bytes read at once on the way to standard output.
 const CHUNK: u32 = 1 << 20;
 
@@ -212,7 +210,7 @@ impl InProcess<'_> {
     fn run(&self, config: Config, target: &Target) -> Result<(), Stop> {
         let node = node_run::start(config, |line| self.progress.bar.suspend(|| tell(line)))?;
         let result = self.fetch(&node, target);
-        node_run::stop(&node, END_LIMIT)?;
+        node_run::stop(&node, signals::END_LIMIT)?;
         result
     }
 
@@ -237,7 +235,7 @@ impl InProcess<'_> {
                     return Ok(export.keep(length)?);
                 }
                 match node.store().open_content(&self.id)? {
-                    Some(content) => export.copy_from(content.file())?,
+                    Some(content) => export.copy_of(&content)?,
                     None if length == 0 => {}
                     None => return Err(anyhow!("it is not in the store any more").into()),
                 }

@@ -14,9 +14,7 @@ use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::mount::{Mounted, NodeSource, Options};
 
-/// From the wish to end to the end.
-const END_LIMIT: Duration = Duration::from_secs(3);
-/// The part of it that unmounting may take; the node gets the rest.
+/// The part of the time to end that unmounting may take; the node gets the rest.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why a mount ends.
@@ -92,7 +90,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     let since = Instant::now();
     let unmounted = mounted.unmount(UNMOUNT_LIMIT);
     drop(server);
-    node_run::stop(&node, END_LIMIT.saturating_sub(since.elapsed()))?;
+    node_run::stop(&node, signals::END_LIMIT.saturating_sub(since.elapsed()))?;
     unmounted?;
     Ok(Outcome::Done)
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
@@ -16,9 +15,6 @@ use super::exit_codes::Outcome;
 use super::{node_run, progress, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::node::seeding::{Observer, SeededFile, Skip, seed_paths};
-
-/// From the signal to the end.
-const END_LIMIT: Duration = Duration::from_secs(3);
 
 /// What ends the command or the hashing.
 enum Event {
@@ -79,7 +75,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
         if count == 0 {
             tell("nothing to serve");
             drop(server);
-            node_run::stop(&node, END_LIMIT)?;
+            node_run::stop(&node, signals::END_LIMIT)?;
             return Ok(Outcome::Failed);
         }
         let files = if count == 1 { "file" } else { "files" };
@@ -93,7 +89,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
     // It looks at the wish to stop at least once per MiB; a disk that hangs is not waited for.
     drop(hashing);
     drop(server);
-    node_run::stop(&node, END_LIMIT)?;
+    node_run::stop(&node, signals::END_LIMIT)?;
     match failure {
         Some(error) => Err(error.into()),
         None => Ok(Outcome::Done),

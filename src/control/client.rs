@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -27,6 +28,8 @@ use crate::node::explain::Explanation;
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a fetch may be silent; the daemon tells several times a second how far it is.
 const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+/// How often, while nothing comes, the caller is asked whether to go on.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 /// The largest answer that is read as a whole.
 const ANSWER_BYTES: usize = 64 << 20;
 /// The longest line of events.
@@ -74,6 +77,9 @@ pub enum ClientError {
 pub struct Client {
     store: PathBuf,
     runtime: Runtime,
+    /// [`SILENCE_LIMIT`] and [`ANSWER_LIMIT`], where content is silent.
+    silence: Duration,
+    answer: Duration,
 }
 
 impl Client {
@@ -92,6 +98,8 @@ impl Client {
         Ok(Self {
             store: dir.to_owned(),
             runtime,
+            silence: SILENCE_LIMIT,
+            answer: ANSWER_LIMIT,
         })
     }
 
@@ -167,8 +175,8 @@ impl Client {
         })
     }
 
-    /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written and
-    /// may end it by `Break`. Returns the length.
+    /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written, 0
+    /// several times a second while none come, and may end it by `Break`. Returns the length.
     ///
     /// # Errors
     /// [`ClientError`]; `out` then has the right beginning of the content, or nothing.
@@ -179,13 +187,11 @@ impl Client {
         mut tell: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
         self.runtime.block_on(async {
-            let mut body = self
-                .ask(Method::GET, &format!("/content/{id}"))
-                .await?
-                .into_body();
+            let path = format!("/content/{id}");
+            let asking = self.ask(Method::GET, &path);
+            let mut body = self.attend(asking, &mut tell).await??.into_body();
             let mut written = 0;
-            // No limit on silence here: the daemon has its own, and closes the connection at it.
-            while let Some(frame) = body.frame().await {
+            while let Some(frame) = self.attend(body.frame(), &mut tell).await? {
                 let frame = frame.map_err(|_| ClientError::BrokenOff)?;
                 if let Some(data) = frame.data_ref() {
                     out.write_all(data).map_err(ClientError::Output)?;
@@ -197,6 +203,31 @@ impl Client {
             }
             Ok(written)
         })
+    }
+
+    /// What `waited` comes to. How long that may take the daemon decides by its own limits, as long
+    /// as it answers at all.
+    async fn attend<T>(
+        &self,
+        waited: impl Future<Output = T>,
+        tell: &mut impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<T, ClientError> {
+        let mut waited = pin!(waited);
+        let mut heard = Instant::now();
+        loop {
+            if let Ok(result) = timeout(ASK_EVERY, &mut waited).await {
+                return Ok(result);
+            }
+            if tell(0).is_break() {
+                return Err(ClientError::Interrupted);
+            }
+            if heard.elapsed() >= self.silence {
+                timeout(self.answer, self.ask(Method::GET, "/status"))
+                    .await
+                    .map_err(|_| ClientError::Silent)??;
+                heard = Instant::now();
+            }
+        }
     }
 
     fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
@@ -277,5 +308,42 @@ async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ClientError> {
         if let Ok(data) = frame.into_data() {
             return Ok(Some(data));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_daemon_that_stops_in_the_middle_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("control.sock")).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 16];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc")
+                .unwrap();
+            // Others may connect, and are not answered.
+            (stream, listener)
+        });
+        let mut client = Client::new(dir.path()).unwrap();
+        client.silence = Duration::from_millis(10);
+        client.answer = Duration::from_millis(50);
+        let mut out = Vec::new();
+        let id = ContentId::sha256([1; 32]);
+        let mut told = 0;
+        let ended = client.content(&id, &mut out, |_| {
+            told += 1;
+            assert!(told < 1000, "it waits for ever");
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(ended, Err(ClientError::Silent)), "{ended:?}");
+        assert_eq!(out, b"abc");
+        drop(daemon.join().unwrap());
     }
 }
