@@ -25,3 +25,4 @@ mod lies;
 mod neighbour;
 mod network;
 mod transfer;
+mod urgent;
