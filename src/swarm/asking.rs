@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::acquaintance::add_cookies;
-use super::bucket::BURST;
+use super::bucket::{BURST, Bucket};
 use super::fetch::Class;
 use super::peer::{Peer, Purpose, Request};
 use super::{Swarm, Time, cookie};
@@ -33,18 +33,12 @@ impl Swarm {
     pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
         self.paced_until = None;
         for class in Class::ALL {
-            if let Some(downlink) = &self.downlink {
-                let ahead = match class {
-                    Class::Urgent => URGENT_AHEAD,
-                    Class::ReadAhead | Class::Bulk => Duration::ZERO,
-                };
-                let ready = downlink.ready_at() - ahead;
-                if ready > now {
-                    if !self.ready.is_empty() {
-                        wake(&mut self.paced_until, ready, now);
-                    }
-                    continue;
+            let ready = self.downlink_ready_at(class);
+            if ready > now {
+                if !self.ready.is_empty() {
+                    wake(&mut self.paced_until, ready, now);
                 }
+                continue;
             }
             let mut after = self.last_turn;
             for _ in 0..self.ready.len() {
@@ -59,6 +53,15 @@ impl Swarm {
             }
         }
         None
+    }
+
+    /// From when on the downlink, which all peers share, has room for more of `class`.
+    fn downlink_ready_at(&self, class: Class) -> Time {
+        let limit = self.downlink.as_ref().map_or(Time::ZERO, Bucket::ready_at);
+        match class {
+            Class::Urgent => limit - URGENT_AHEAD,
+            Class::ReadAhead | Class::Bulk => limit.max(self.bottleneck.ready_at()),
+        }
     }
 
     /// The fetch with work whose turn is after that of `after`.
@@ -115,6 +118,9 @@ impl Swarm {
             // What arrives then speaks of the limit and not of the path.
             limited |= downlink.ready_at() > now - BURST / 2;
         }
+        self.bottleneck.take(now, wire_bytes(range.len()));
+        limited |= self.bottleneck.is_holding(now)
+            && peer.congestion.next_send() < now - Duration::from_millis(1);
         let sent = peer.congestion.on_sent(now, range.len(), limited);
         self.in_flight += range.len();
         peer.remember(
@@ -279,7 +285,7 @@ fn piece(unasked: ByteRange, length: u64) -> ByteRange {
 }
 
 /// Bytes on the wire of an answer with `length` bytes of content.
-fn wire_bytes(length: u64) -> u64 {
+pub(super) fn wire_bytes(length: u64) -> u64 {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     AROUND_ANSWER.saturating_add(content_datagram_bound(length) as u64)
 }

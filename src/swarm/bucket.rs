@@ -36,6 +36,11 @@ impl Bucket {
         self.rate
     }
 
+    /// What is taken from now on is paid for at `rate` bytes a second, at least one.
+    pub fn set_rate(&mut self, rate: u64) {
+        self.rate = rate.max(1);
+    }
+
     /// Whether something may be taken now.
     pub fn is_ready(&self, now: Time) -> bool {
         self.paid_at <= now

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::acquaintance::Greeting;
+use super::asking::wire_bytes;
 use super::peer::{Purpose, Request};
 use super::search::Said;
 use super::{Event, Swarm, Time};
@@ -73,6 +74,10 @@ impl Swarm {
                 let got = range.len().min(asked);
                 peer.congestion
                     .on_answer(now, &request.sent, asked, got, live, length);
+                let round_trip = now.since(request.sent.at);
+                let least = peer.congestion.rtt.min().unwrap_or(round_trip);
+                self.bottleneck
+                    .on_answer(now, from, round_trip.saturating_sub(least), wire_bytes(got));
                 if !live {
                     peer.congestion.on_spurious();
                     peer.reorder = (peer.reorder * 2).min(MAX_REORDER);
@@ -232,6 +237,7 @@ impl Swarm {
             peer.congestion.on_lost(request.range.len());
         }
         self.stats.lost += 1;
+        self.bottleneck.on_lost();
         self.in_flight = self.in_flight.saturating_sub(request.range.len());
         if let Some(fetch) = self.fetches.get_mut(&request.id) {
             fetch.land(request.range.start, from, sequence);

@@ -1,0 +1,200 @@
+//! The bottleneck that peers share: our own downlink.
+//!
+//! Each peer's controller accepts a small queue on its path. Where forty paths meet in one downlink
+//! the forty small queues are one large one, which everything else on that link waits in, and every
+//! read of ours. None of the controllers can mend that, for each sees only its own share. So this
+//! watches all of them: when the answers of most peers come later than their path's least round trip
+//! by the same standing amount, the queue is where the paths meet, and what arrives meanwhile is the
+//! rate of that link. From then on all requests together are paced: below that rate until the queue
+//! is gone, then at it, ever faster until a queue stands again. Somebody's urgent requests do not wait
+//! for this pacer, but what nobody waits for pays for them.
+//!
+//! When slower requests do not drain the queue it is not ours, and it is let be for a while.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Time;
+use super::bucket::Bucket;
+
+/// What is measured together: this long at least, and as many answers.
+const EPOCH: Duration = Duration::from_millis(100);
+const EPOCH_ANSWERS: u64 = 64;
+/// Peers that have to tell of the queue, with [`TELLING`] answers in the epoch; with fewer, their own
+/// controllers keep it short.
+const PEERS: usize = 4;
+const TELLING: u64 = 3;
+/// A standing queue that is drained, and the one at which it counts as drained.
+const HIGH: Duration = Duration::from_millis(10);
+const LOW: Duration = Duration::from_millis(3);
+/// Of a slow link that is less than the time of some packets: this many count as a queue.
+const HIGH_PACKETS: f64 = 6.0;
+/// Share of the link's rate that is asked for while the queue drains, and after that.
+const DRAIN: f64 = 0.90;
+const CRUISE: f64 = 0.98;
+/// What the pace grows by in an epoch while no queue stands: slowly where one is expected soon.
+const GROWTH: f64 = 0.005;
+const FAST_GROWTH: f64 = 0.05;
+const SLOWLY_UP_TO: f64 = 1.1;
+/// The pace from which on there is no pacing until a queue stands again.
+const FREE: f64 = 2.0;
+/// How long a queue may take to drain until it is taken for somebody else's, and how long it is let
+/// be then.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+const LET_BE: Duration = Duration::from_secs(10);
+/// What the pacer may catch up: a timer that fires late must not cost throughput.
+const BURST: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// No queue was seen, nothing is held back.
+    Free,
+    /// The queue that was seen at this moment drains.
+    Drain(Time),
+    /// At this share of the link's rate.
+    Cruise(f64),
+    /// The queue that was seen was not ours.
+    LetBe(Time),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Bottleneck {
+    state: State,
+    pacer: Option<Bucket>,
+    /// Bytes a second that the link delivers when a queue stands before it.
+    rate: f64,
+    since: Time,
+    bytes: u64,
+    answers: u64,
+    lost: u64,
+    /// Moving share of requests that are lost, which the link never sees.
+    loss: f64,
+    /// Each peer's least delay beyond its path's in this epoch, and how many answers told of it.
+    queues: BTreeMap<SocketAddr, (Duration, u64)>,
+}
+
+impl Bottleneck {
+    pub fn new(now: Time) -> Self {
+        Self {
+            state: State::Free,
+            pacer: None,
+            rate: 0.0,
+            since: now,
+            bytes: 0,
+            answers: 0,
+            lost: 0,
+            loss: 0.0,
+            queues: BTreeMap::new(),
+        }
+    }
+
+    /// From when on something may be asked for that nobody waits for.
+    pub fn ready_at(&self) -> Time {
+        self.pacer.as_ref().map_or(Time::ZERO, Bucket::ready_at)
+    }
+
+    /// Whether requests have been held back just now, so that peers could give more than they are
+    /// asked for.
+    pub fn is_holding(&self, now: Time) -> bool {
+        self.pacer
+            .as_ref()
+            .is_some_and(|pacer| pacer.ready_at() > now - BURST)
+    }
+
+    /// Something is asked for of which `bytes` will arrive, headers counted.
+    pub fn take(&mut self, now: Time, bytes: u64) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.take(now, bytes);
+        }
+    }
+
+    /// An answer of `bytes`, headers counted, came from `from`, `queue` later than it can come.
+    pub fn on_answer(&mut self, now: Time, from: SocketAddr, queue: Duration, bytes: u64) {
+        self.bytes += bytes;
+        self.answers += 1;
+        let (least, answers) = self.queues.entry(from).or_insert((queue, 0));
+        *least = queue.min(*least);
+        *answers += 1;
+        if self.answers >= EPOCH_ANSWERS && now.since(self.since) >= EPOCH {
+            self.end_epoch(now);
+        }
+    }
+
+    /// A request was given up.
+    pub fn on_lost(&mut self) {
+        self.lost += 1;
+    }
+
+    fn end_epoch(&mut self, now: Time) {
+        let delivered = self.bytes as f64 / now.since(self.since).as_secs_f64();
+        let lost = self.lost as f64 / (self.lost + self.answers) as f64;
+        self.loss += (lost - self.loss) / 8.0;
+        let standing = self.standing();
+        self.since = now;
+        self.bytes = 0;
+        self.answers = 0;
+        self.lost = 0;
+        self.queues.clear();
+        let Some(standing) = standing else {
+            // Few peers at work: their own controllers are enough.
+            self.state = State::Free;
+            self.pacer = None;
+            return;
+        };
+        let packets = Duration::from_secs_f64(HIGH_PACKETS * 1500.0 / delivered.max(1500.0));
+        let high = HIGH.max(packets);
+        let low = LOW.max(packets / 2);
+        self.state = match self.state {
+            State::Free | State::Cruise(_) if standing > high => {
+                self.rate = delivered;
+                State::Drain(now)
+            }
+            State::Drain(_) if standing <= low => State::Cruise(CRUISE),
+            State::Drain(since) if now.since(since) > DRAIN_LIMIT => State::LetBe(now),
+            State::LetBe(since) if now.since(since) > LET_BE => State::Free,
+            State::Cruise(pace) if pace > FREE => State::Free,
+            State::Cruise(pace) if pace > SLOWLY_UP_TO => State::Cruise(pace + FAST_GROWTH),
+            State::Cruise(pace) => State::Cruise(pace + GROWTH),
+            state => state,
+        };
+        let pace = match self.state {
+            State::Drain(_) => DRAIN,
+            State::Cruise(pace) => pace,
+            State::Free | State::LetBe(_) => {
+                self.pacer = None;
+                return;
+            }
+        };
+        let rate = (self.rate * pace / (1.0 - self.loss.min(0.3))) as u64;
+        match &mut self.pacer {
+            Some(pacer) => pacer.set_rate(rate),
+            None => self.pacer = Some(Bucket::new(rate, BURST)),
+        }
+    }
+
+    /// The delay that all but a quarter of the answers had beyond their path's; `None` when too few
+    /// peers tell of it.
+    fn standing(&self) -> Option<Duration> {
+        let mut told: Vec<(Duration, u64)> = self
+            .queues
+            .values()
+            .filter(|(_, answers)| *answers >= TELLING)
+            .copied()
+            .collect();
+        if told.len() < PEERS {
+            return None;
+        }
+        told.sort_unstable();
+        let all: u64 = told.iter().map(|(_, answers)| answers).sum();
+        let mut left = all / 4;
+        for (queue, answers) in told {
+            if answers > left {
+                return Some(queue);
+            }
+            left -= answers;
+        }
+        None
+    }
+}
