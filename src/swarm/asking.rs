@@ -92,8 +92,8 @@ impl Swarm {
         let fetch = self.fetches.get(&id)?;
         let range = piece(unasked, self.peers.get(&to)?.length);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
-        let sequence = self.write_request(now, id, range, to, limited, out)?;
         let hedge_at = now + self.peers.get(&to)?.patience();
+        let sequence = self.write_request(now, id, range, to, limited, out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
         self.hedge_tokens = (self.hedge_tokens + HEDGE_SHARE).min(HEDGE_BURST);
@@ -197,12 +197,12 @@ impl Swarm {
             return;
         };
         let mut datagram = Vec::with_capacity(320);
+        let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
         let Some(sequence) = self.write_request(now, id, range, to, true, &mut datagram) else {
             return;
         };
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
-        let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.copy(range.start, to, sequence, now + patience);
         }
@@ -292,13 +292,7 @@ pub(super) fn wire_bytes(length: u64) -> u64 {
 
 /// Seconds until an answer from `peer` is expected, with what it already owes us before it.
 fn expected_arrival(peer: &Peer) -> f64 {
-    let rtt = &peer.congestion.rtt;
-    let trip = rtt.smoothed().unwrap_or(Duration::from_millis(100)) + rtt.variation() * 2;
-    let queue = match peer.congestion.rate() {
-        Some(rate) if rate > 0.0 => peer.congestion.in_flight() as f64 / rate,
-        _ => 0.0,
-    };
-    (trip.as_secs_f64() + queue) / (1.0 - peer.congestion.loss().min(0.9))
+    peer.next_arrival().as_secs_f64() / (1.0 - peer.congestion.loss().min(0.9))
 }
 
 #[cfg(test)]

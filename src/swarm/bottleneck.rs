@@ -25,6 +25,8 @@ const EPOCH_ANSWERS: u64 = 64;
 /// controllers keep it short.
 const PEERS: usize = 4;
 const TELLING: u64 = 3;
+/// Epochs without enough of them after which nothing is paced any more.
+const UNTOLD: u32 = 10;
 /// A standing queue that is drained, and the one at which it counts as drained.
 const HIGH: Duration = Duration::from_millis(10);
 const LOW: Duration = Duration::from_millis(3);
@@ -39,7 +41,7 @@ const FAST_GROWTH: f64 = 0.05;
 const SLOWLY_UP_TO: f64 = 1.1;
 /// The pace from which on there is no pacing until a queue stands again.
 const FREE: f64 = 2.0;
-/// How long a queue may take to drain until it is taken for somebody else's, and how long it is let
+/// How long a queue may take to halve until it is taken for somebody else's, and how long it is let
 /// be then.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 const LET_BE: Duration = Duration::from_secs(10);
@@ -50,8 +52,8 @@ const BURST: Duration = Duration::from_millis(2);
 enum State {
     /// No queue was seen, nothing is held back.
     Free,
-    /// The queue that was seen at this moment drains.
-    Drain(Time),
+    /// The queue drains; it was this long at this moment.
+    Drain(Time, Duration),
     /// At this share of the link's rate.
     Cruise(f64),
     /// The queue that was seen was not ours.
@@ -68,6 +70,8 @@ pub(super) struct Bottleneck {
     since: Time,
     bytes: u64,
     answers: u64,
+    /// Epochs in a row in which too few peers told of a queue.
+    untold: u32,
     lost: u64,
     /// Moving share of requests that are lost, which the link never sees.
     loss: f64,
@@ -84,6 +88,7 @@ impl Bottleneck {
             since: now,
             bytes: 0,
             answers: 0,
+            untold: 0,
             lost: 0,
             loss: 0.0,
             queues: BTreeMap::new(),
@@ -138,21 +143,26 @@ impl Bottleneck {
         self.lost = 0;
         self.queues.clear();
         let Some(standing) = standing else {
-            // Few peers at work: their own controllers are enough.
-            self.state = State::Free;
-            self.pacer = None;
+            self.untold += 1;
+            if self.untold >= UNTOLD {
+                self.state = State::Free;
+                self.pacer = None;
+            }
             return;
         };
+        self.untold = 0;
+        if std::env::var("BN").is_ok() { eprintln!("E {:.3} {:?} standing {:.1} delivered {:.3} rate {:.3} loss {:.3} answers {}", now.since_start().as_secs_f64(), self.state, standing.as_secs_f64()*1e3, delivered/1e6, self.rate/1e6, self.loss, lost); }
         let packets = Duration::from_secs_f64(HIGH_PACKETS * 1500.0 / delivered.max(1500.0));
         let high = HIGH.max(packets);
         let low = LOW.max(packets / 2);
         self.state = match self.state {
             State::Free | State::Cruise(_) if standing > high => {
                 self.rate = delivered;
-                State::Drain(now)
+                State::Drain(now, standing)
             }
-            State::Drain(_) if standing <= low => State::Cruise(CRUISE),
-            State::Drain(since) if now.since(since) > DRAIN_LIMIT => State::LetBe(now),
+            State::Drain(..) if standing <= low => State::Cruise(CRUISE),
+            State::Drain(_, before) if standing < before / 2 => State::Drain(now, standing),
+            State::Drain(since, _) if now.since(since) > DRAIN_LIMIT => State::LetBe(now),
             State::LetBe(since) if now.since(since) > LET_BE => State::Free,
             State::Cruise(pace) if pace > FREE => State::Free,
             State::Cruise(pace) if pace > SLOWLY_UP_TO => State::Cruise(pace + FAST_GROWTH),
@@ -160,7 +170,7 @@ impl Bottleneck {
             state => state,
         };
         let pace = match self.state {
-            State::Drain(_) => DRAIN,
+            State::Drain(..) => DRAIN,
             State::Cruise(pace) => pace,
             State::Free | State::LetBe(_) => {
                 self.pacer = None;

@@ -237,12 +237,24 @@ impl Peer {
         };
     }
 
+    /// How long the answer to a request that leaves now will take: a round trip or, when more has
+    /// been asked for than fits on the path, the time in which its rate brings all of that.
+    pub fn next_arrival(&self) -> Duration {
+        let rtt = &self.congestion.rtt;
+        let trip = rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        let owed = (self.congestion.in_flight() + self.length) as f64;
+        let queue = match self.congestion.rate() {
+            Some(rate) if rate > 0.0 => Duration::from_secs_f64((owed / rate).min(60.0)),
+            _ => Duration::ZERO,
+        };
+        trip + queue + rtt.variation() * 2
+    }
+
     /// How long an answer that somebody waits for is waited for before another peer is asked.
     pub fn patience(&self) -> Duration {
-        let rtt = &self.congestion.rtt;
-        let smoothed = rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        let smoothed = self.congestion.rtt.smoothed().unwrap_or(Duration::from_millis(100));
         // The slack is for the turns of processes; on a loaded machine they take milliseconds.
-        smoothed + rtt.variation() * 2 + (smoothed / 8).max(Duration::from_millis(2))
+        self.next_arrival().min(smoothed + smoothed/2) + (smoothed/8).max(Duration::from_millis(2))
     }
 
     /// When silence becomes a timeout.

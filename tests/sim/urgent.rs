@@ -64,15 +64,18 @@ fn reads_beside_bulk(seed: u64, access: &Access) -> Outcome {
         worst: at(1.0),
         share: came as f64 / most,
     };
+    let stats = world.node(READER).stats();
     let (_, down) = world.waits(READER);
     println!(
         "goal: urgent beside bulk, seed {seed:<4} p50 {:.0} p99 {:.0} ({:.2}) worst {:.0} ms, \
-         downlink {:.3}, queue there p50 {:?} p95 {:?}",
+         downlink {:.3}, wasted {:.3}, copied {}, queue there p50 {:?} p95 {:?}",
         outcome.median * 1e3,
         outcome.p99 * 1e3,
         outcome.p99 / outcome.median,
         outcome.worst * 1e3,
         outcome.share,
+        stats.content_wasted as f64 / stats.content_in as f64,
+        stats.hedged,
         down.percentile(0.5),
         down.percentile(0.95),
     );
