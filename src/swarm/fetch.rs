@@ -263,6 +263,16 @@ impl Fetch {
         }
     }
 
+    /// Makes the flight at `start` due for its first copy now, if somebody waits for it.
+    pub fn hurry(&mut self, now: Time, start: u64) {
+        let waits = self.flights.get(&start).is_some_and(|flight| {
+            flight.class == Class::Urgent && flight.copies.len() == 1 && flight.hedge_at > now
+        });
+        if waits {
+            self.hedge_later(start, now);
+        }
+    }
+
     /// Notes that `peer` was asked for the flight at `start` as well.
     pub fn copy(&mut self, start: u64, peer: SocketAddr, sequence: u64, hedge_at: Time) {
         if let Some(flight) = self.flights.get_mut(&start) {

@@ -264,6 +264,16 @@ impl Peer {
         Some(since + self.congestion.timeout())
     }
 
+    /// Requests that as many later answers have overtaken as make a loss likely, the oldest 64.
+    pub fn passed_over(&self) -> impl Iterator<Item = (ContentId, u64)> + '_ {
+        let answered = self.highest_answered.unwrap_or(0);
+        self.live
+            .range(..=answered.saturating_sub(self.reorder))
+            .take(64)
+            .filter_map(|sequence| self.requests.get(sequence))
+            .map(|request| (request.id, request.range.start))
+    }
+
     /// Gives up requests that later ones have overtaken; returns them.
     pub fn overtaken(&mut self, now: Time) -> Vec<(u64, Request)> {
         let Some(highest) = self.highest_answered else {

@@ -112,6 +112,7 @@ impl Swarm {
             }
             self.mark_ready(arrival.id);
             self.give_up_overtaken(now, from);
+            self.hurry_passed_over(now, from);
         }
     }
 
@@ -229,6 +230,19 @@ impl Swarm {
         };
         for (sequence, request) in peer.overtaken(now) {
             self.give_up(from, sequence, &request);
+        }
+    }
+
+    /// What somebody waits for and later answers of `from` have overtaken is copied at once: a copy
+    /// needs less certainty than the verdict that a request is lost.
+    fn hurry_passed_over(&mut self, now: Time, from: SocketAddr) {
+        let Some(peer) = self.peers.get(&from) else {
+            return;
+        };
+        for (id, start) in peer.passed_over() {
+            if let Some(fetch) = self.fetches.get_mut(&id) {
+                fetch.hurry(now, start);
+            }
         }
     }
 
