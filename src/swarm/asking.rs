@@ -91,8 +91,11 @@ impl Swarm {
         let to = self.soonest(now, id, class)?;
         let fetch = self.fetches.get(&id)?;
         let range = piece(unasked, self.peers.get(&to)?.length);
+        let again = class == Class::Urgent && fetch.was_lost(range);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
-        let hedge_at = now + self.peers.get(&to)?.patience();
+        // What was lost once must not be lost again.
+        let patience = self.peers.get(&to)?.patience();
+        let hedge_at = if again { now } else { now + patience };
         let sequence = self.write_request(now, id, range, to, limited, out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
@@ -167,7 +170,8 @@ impl Swarm {
                     break;
                 };
                 let start = range.start;
-                let asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
+                let urgent = flight.class == Class::Urgent;
+                let mut asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
                 let worth_it = flight.class == Class::Urgent || at_the_end;
                 if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
                     continue;
@@ -176,12 +180,28 @@ impl Swarm {
                     fetch.hedge_later(start, now + HEDGE_AGAIN);
                     continue;
                 }
-                self.hedge(now, id, range, &asked);
+                let copied_to = self.hedge(now, id, range, &asked);
+                // Where somebody waits, the copy must not be lost as well: that is one more round.
+                if let Some(to) = copied_to
+                    && urgent
+                    && asked.len() + 1 < MAX_COPIES
+                    && self.hedge_tokens > HEDGE_BURST / 2.0
+                {
+                    asked.push(to);
+                    self.hedge(now, id, range, &asked);
+                }
             }
         }
     }
 
-    fn hedge(&mut self, now: Time, id: ContentId, range: ByteRange, asked: &[SocketAddr]) {
+    /// Asks another peer than those `asked` for `range` as well; returns it.
+    fn hedge(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        range: ByteRange,
+        asked: &[SocketAddr],
+    ) -> Option<SocketAddr> {
         let to = self
             .soonest_but(now, id, Class::Urgent, asked)
             .filter(|to| {
@@ -194,19 +214,18 @@ impl Swarm {
             if let Some(fetch) = self.fetches.get_mut(&id) {
                 fetch.hedge_later(range.start, now + HEDGE_AGAIN);
             }
-            return;
+            return None;
         };
         let mut datagram = Vec::with_capacity(320);
         let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
-        let Some(sequence) = self.write_request(now, id, range, to, true, &mut datagram) else {
-            return;
-        };
+        let sequence = self.write_request(now, id, range, to, true, &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.copy(range.start, to, sequence, now + patience);
         }
         self.send(to, datagram);
+        Some(to)
     }
 
     fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {

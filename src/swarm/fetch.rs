@@ -70,6 +70,8 @@ pub(super) struct Fetch {
     /// to the disk is wanted by readers that do not see it yet.
     arrived: RangeSet,
     unasked: [RangeSet; 3],
+    /// What was asked for urgently and did not come, of what is missing.
+    lost: RangeSet,
     flights: BTreeMap<u64, Flight>,
     /// Flights by when another peer is to be asked as well.
     hedges: BTreeSet<(Time, u64)>,
@@ -93,6 +95,7 @@ impl Fetch {
             missing: RangeSet::new(),
             arrived: RangeSet::new(),
             unasked: Default::default(),
+            lost: RangeSet::new(),
             flights: BTreeMap::new(),
             hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
@@ -169,6 +172,7 @@ impl Fetch {
             self.unasked[class as usize].remove(range);
         }
         self.missing.remove(range);
+        self.lost.remove(range);
     }
 
     /// What arrived of `range` is lost: it may be wanted again.
@@ -313,7 +317,15 @@ impl Fetch {
         let still: Vec<_> = self.missing.within(range).collect();
         for part in still {
             self.unasked[class as usize].insert(part);
+            if class == Class::Urgent {
+                self.lost.insert(part);
+            }
         }
+    }
+
+    /// Whether any of `range` was asked for urgently before and did not come.
+    pub fn was_lost(&self, range: ByteRange) -> bool {
+        self.lost.intersects(range)
     }
 
     /// Bytes arrived: returns the parts of `range` that were missing, which they are no more.
@@ -322,6 +334,7 @@ impl Fetch {
         for part in &fresh {
             self.missing.remove(*part);
             self.arrived.insert(*part);
+            self.lost.remove(*part);
             for class in Class::ALL {
                 self.unasked[class as usize].remove(*part);
             }
