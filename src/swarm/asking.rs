@@ -94,8 +94,7 @@ impl Swarm {
         let again = class == Class::Urgent && fetch.was_lost(range);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
         // What was lost once must not be lost again.
-        let patience = self.peers.get(&to)?.patience();
-        let hedge_at = if again { now } else { now + patience };
+        let hedge_at = if again { now } else { now + self.patience(now, to) };
         let sequence = self.write_request(now, id, range, to, limited, out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
@@ -217,7 +216,7 @@ impl Swarm {
             return None;
         };
         let mut datagram = Vec::with_capacity(320);
-        let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
+        let patience = self.patience(now, to);
         let sequence = self.write_request(now, id, range, to, true, &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
@@ -226,6 +225,13 @@ impl Swarm {
         }
         self.send(to, datagram);
         Some(to)
+    }
+
+    /// How long an answer of `peer` to a request that leaves now is waited for before another peer is
+    /// asked as well: what was asked for ahead of the downlink's rate comes through it first.
+    fn patience(&self, now: Time, peer: SocketAddr) -> Duration {
+        let patience = self.peers.get(&peer).map_or(HEDGE_AGAIN, Peer::patience);
+        patience + self.bottleneck.ready_at().since(now)
     }
 
     fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {
@@ -276,7 +282,7 @@ impl Swarm {
     fn has_room(&self, peer: &Peer, class: Class) -> bool {
         // What somebody waits for may go beyond the window by a little.
         let beyond = match class {
-            Class::Urgent => 8 * peer.length,
+            Class::Urgent => peer.beyond(),
             Class::ReadAhead | Class::Bulk => 0,
         };
         let congestion = &peer.congestion;

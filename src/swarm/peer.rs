@@ -18,6 +18,8 @@ const MAX_REQUESTS: usize = 4096;
 /// shares until none gets through any more (RFC 8900, 3.2), and some networks drop all of them. The
 /// headers that larger answers would save are less than a tenth of what travels.
 pub(super) const ONE_PACKET: u64 = 900;
+/// What somebody waits for may exceed a peer's window by what that brings in this time.
+const BEYOND: Duration = Duration::from_millis(20);
 /// The least that is worth asking for at a time.
 const LEAST_LENGTH: u64 = 256;
 /// Answers after which a peer that was shortened is asked for full lengths again.
@@ -237,24 +239,39 @@ impl Peer {
         };
     }
 
-    /// How long the answer to a request that leaves now will take: a round trip or, when more has
-    /// been asked for than fits on the path, the time in which its rate brings all of that.
-    pub fn next_arrival(&self) -> Duration {
-        let rtt = &self.congestion.rtt;
-        let trip = rtt.smoothed().unwrap_or(Duration::from_millis(100));
+    /// How long a round trip takes, and how long its path takes for all that it owes us.
+    fn expected(&self) -> (Duration, Duration) {
+        let trip = self.congestion.rtt.smoothed().unwrap_or(Duration::from_millis(100));
         let owed = (self.congestion.in_flight() + self.length) as f64;
         let queue = match self.congestion.rate() {
             Some(rate) if rate > 0.0 => Duration::from_secs_f64((owed / rate).min(60.0)),
             _ => Duration::ZERO,
         };
-        trip + queue + rtt.variation() * 2
+        (trip, queue)
+    }
+
+    /// How soon a request that leaves now may be answered, to compare peers by: the more a peer owes
+    /// us for its rate, the later, also where the path would still take it.
+    pub fn next_arrival(&self) -> Duration {
+        let (trip, queue) = self.expected();
+        trip + queue + self.congestion.rtt.variation() * 2
+    }
+
+    /// Content bytes beyond its window that may be asked of it where somebody waits: some requests, or
+    /// what it brings in some milliseconds, since waiting that long for it may be the soonest still.
+    pub fn beyond(&self) -> u64 {
+        let soon = self.congestion.rate().unwrap_or(0.0) * BEYOND.as_secs_f64();
+        (8 * self.length).max(soon as u64)
     }
 
     /// How long an answer that somebody waits for is waited for before another peer is asked.
     pub fn patience(&self) -> Duration {
-        let smoothed = self.congestion.rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        let (trip, queue) = self.expected();
+        // A rate that is too low must not make us wait for ever.
+        let expected = trip.max(queue.min(trip * 3 / 2));
         // The slack is for the turns of processes; on a loaded machine they take milliseconds.
-        self.next_arrival().min(smoothed + smoothed/2) + (smoothed/8).max(Duration::from_millis(2))
+        let slack = (trip / 8).max(Duration::from_millis(2));
+        expected + self.congestion.rtt.variation() * 2 + slack
     }
 
     /// When silence becomes a timeout.
