@@ -271,7 +271,7 @@ impl Swarm {
                 wake(&mut self.paced_until, paced, now);
                 continue;
             }
-            let expected = expected_arrival(peer);
+            let expected = expected_arrival(peer, class);
             if best.is_none_or(|(least, _)| expected < least) {
                 best = Some((expected, *address));
             }
@@ -316,8 +316,8 @@ pub(super) fn wire_bytes(length: u64) -> u64 {
 }
 
 /// Seconds until an answer from `peer` is expected, with what it already owes us before it.
-fn expected_arrival(peer: &Peer) -> f64 {
-    peer.next_arrival().as_secs_f64() / (1.0 - peer.congestion.loss().min(0.9))
+fn expected_arrival(peer: &Peer, class: Class) -> f64 {
+    if class==Class::Urgent {peer.next_arrival()} else {peer.turn()}.as_secs_f64() / (1.0 - peer.congestion.loss().min(0.9))
 }
 
 #[cfg(test)]

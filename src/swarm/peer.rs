@@ -250,9 +250,15 @@ impl Peer {
         (trip, queue)
     }
 
-    /// How soon a request that leaves now may be answered, to compare peers by: the more a peer owes
-    /// us for its rate, the later, also where the path would still take it.
+    /// How long the answer to a request that leaves now will take.
     pub fn next_arrival(&self) -> Duration {
+        let (trip, queue) = self.expected();
+        trip.max(queue) + self.congestion.rtt.variation() * 2
+    }
+
+    /// The same where nobody waits: the more a peer owes us for its rate, the later it comes, also
+    /// where its path would still take it, so that work is spread.
+    pub fn turn(&self) -> Duration {
         let (trip, queue) = self.expected();
         trip + queue + self.congestion.rtt.variation() * 2
     }
