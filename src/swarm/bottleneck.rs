@@ -25,11 +25,9 @@ const EPOCH_ANSWERS: u64 = 64;
 /// controllers keep it short.
 const PEERS: usize = 4;
 const TELLING: u64 = 3;
-/// Epochs without enough of them after which nothing is paced any more.
-const UNTOLD: u32 = 10;
 /// A standing queue that is drained, and the one at which it counts as drained.
-const HIGH: Duration = Duration::from_millis(10);
-const LOW: Duration = Duration::from_millis(3);
+const HIGH: Duration = Duration::from_millis(6);
+const LOW: Duration = Duration::from_millis(2);
 /// Of a slow link that is less than the time of some packets: this many count as a queue.
 const HIGH_PACKETS: f64 = 6.0;
 /// Share of the link's rate that is asked for while the queue drains, and after that.
@@ -39,6 +37,8 @@ const CRUISE: f64 = 0.98;
 const GROWTH: f64 = 0.005;
 const FAST_GROWTH: f64 = 0.05;
 const SLOWLY_UP_TO: f64 = 1.1;
+/// The share of the pace that has to arrive for it to grow.
+const USED: f64 = 0.9;
 /// The pace from which on there is no pacing until a queue stands again.
 const FREE: f64 = 2.0;
 /// How long a queue may take to halve until it is taken for somebody else's, and how long it is let
@@ -70,8 +70,6 @@ pub(super) struct Bottleneck {
     since: Time,
     bytes: u64,
     answers: u64,
-    /// Epochs in a row in which too few peers told of a queue.
-    untold: u32,
     lost: u64,
     /// Moving share of requests that are lost, which the link never sees.
     loss: f64,
@@ -88,7 +86,6 @@ impl Bottleneck {
             since: now,
             bytes: 0,
             answers: 0,
-            untold: 0,
             lost: 0,
             loss: 0.0,
             queues: BTreeMap::new(),
@@ -142,32 +139,29 @@ impl Bottleneck {
         self.answers = 0;
         self.lost = 0;
         self.queues.clear();
-        let Some(standing) = standing else {
-            self.untold += 1;
-            if self.untold >= UNTOLD {
-                self.state = State::Free;
-                self.pacer = None;
-            }
-            return;
-        };
-        self.untold = 0;
-        if std::env::var("BN").is_ok() { eprintln!("E {:.3} {:?} standing {:.1} delivered {:.3} rate {:.3} loss {:.3} answers {}", now.since_start().as_secs_f64(), self.state, standing.as_secs_f64()*1e3, delivered/1e6, self.rate/1e6, self.loss, lost); }
         let packets = Duration::from_secs_f64(HIGH_PACKETS * 1500.0 / delivered.max(1500.0));
         let high = HIGH.max(packets);
         let low = LOW.max(packets / 2);
-        self.state = match self.state {
-            State::Free | State::Cruise(_) if standing > high => {
+        // A pace that was not made use of says nothing of a faster one.
+        let used = |pace: f64| delivered > USED * self.rate * pace;
+        self.state = match (self.state, standing) {
+            (State::LetBe(since), _) if now.since(since) > LET_BE => State::Free,
+            (state @ (State::Free | State::LetBe(_)), None) => state,
+            (State::Free | State::Cruise(_), Some(standing)) if standing > high => {
                 self.rate = delivered;
                 State::Drain(now, standing)
             }
-            State::Drain(..) if standing <= low => State::Cruise(CRUISE),
-            State::Drain(_, before) if standing < before / 2 => State::Drain(now, standing),
-            State::Drain(since, _) if now.since(since) > DRAIN_LIMIT => State::LetBe(now),
-            State::LetBe(since) if now.since(since) > LET_BE => State::Free,
-            State::Cruise(pace) if pace > FREE => State::Free,
-            State::Cruise(pace) if pace > SLOWLY_UP_TO => State::Cruise(pace + FAST_GROWTH),
-            State::Cruise(pace) => State::Cruise(pace + GROWTH),
-            state => state,
+            (State::Drain(..), None) => State::Cruise(CRUISE),
+            (State::Drain(..), Some(standing)) if standing <= low => State::Cruise(CRUISE),
+            (State::Drain(_, before), Some(standing)) if standing < before / 2 => {
+                State::Drain(now, standing)
+            }
+            (State::Drain(since, _), _) if now.since(since) > DRAIN_LIMIT => State::LetBe(now),
+            (State::Cruise(pace), _) if pace > FREE => State::Free,
+            (State::Cruise(pace), _) if !used(pace) => State::Cruise(pace),
+            (State::Cruise(pace), _) if pace > SLOWLY_UP_TO => State::Cruise(pace + FAST_GROWTH),
+            (State::Cruise(pace), _) => State::Cruise(pace + GROWTH),
+            (state, _) => state,
         };
         let pace = match self.state {
             State::Drain(..) => DRAIN,
