@@ -178,8 +178,8 @@ impl Bottleneck {
         }
     }
 
-    /// The delay that all but a quarter of the answers had beyond their path's; `None` when too few
-    /// peers tell of it.
+    /// The delay that all but a quarter had beyond their path's, of the peers as of the answers: few
+    /// peers that give much may have queues of their own. `None` when too few peers tell of it.
     fn standing(&self) -> Option<Duration> {
         let mut told: Vec<(Duration, u64)> = self
             .queues
@@ -191,11 +191,12 @@ impl Bottleneck {
             return None;
         }
         told.sort_unstable();
+        let of_peers = told.get(told.len() / 4)?.0;
         let all: u64 = told.iter().map(|(_, answers)| answers).sum();
         let mut left = all / 4;
         for (queue, answers) in told {
             if answers > left {
-                return Some(queue);
+                return Some(queue.min(of_peers));
             }
             left -= answers;
         }
