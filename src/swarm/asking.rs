@@ -94,7 +94,11 @@ impl Swarm {
         let again = class == Class::Urgent && fetch.was_lost(range);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
         // What was lost once must not be lost again.
-        let hedge_at = if again { now } else { now + self.patience(now, to) };
+        let hedge_at = if again {
+            now
+        } else {
+            now + self.patience(now, id, to)
+        };
         let sequence = self.write_request(now, id, range, to, limited, out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
@@ -170,7 +174,8 @@ impl Swarm {
                 };
                 let start = range.start;
                 let urgent = flight.class == Class::Urgent;
-                let mut asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
+                let mut asked: Vec<SocketAddr> =
+                    flight.copies.iter().map(|(peer, _)| *peer).collect();
                 let worth_it = flight.class == Class::Urgent || at_the_end;
                 if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
                     continue;
@@ -216,7 +221,7 @@ impl Swarm {
             return None;
         };
         let mut datagram = Vec::with_capacity(320);
-        let patience = self.patience(now, to);
+        let patience = self.patience(now, id, to);
         let sequence = self.write_request(now, id, range, to, true, &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
@@ -227,11 +232,14 @@ impl Swarm {
         Some(to)
     }
 
-    /// How long an answer of `peer` to a request that leaves now is waited for before another peer is
-    /// asked as well: what was asked for ahead of the downlink's rate comes through it first.
-    fn patience(&self, now: Time, peer: SocketAddr) -> Duration {
+    /// How long an answer of `peer` to a request for some of `id` that leaves now is waited for before
+    /// another peer is asked as well: what is asked for ahead of the downlink's rate, or is about to
+    /// be, may come through it first.
+    fn patience(&self, now: Time, id: ContentId, peer: SocketAddr) -> Duration {
         let patience = self.peers.get(&peer).map_or(HEDGE_AGAIN, Peer::patience);
-        patience + self.bottleneck.ready_at().since(now)
+        let fetch = self.fetches.get(&id);
+        let waiting = fetch.map_or(0, |fetch| fetch.unasked_bytes(Class::Urgent));
+        patience + self.bottleneck.behind(now, waiting)
     }
 
     fn soonest(&mut self, now: Time, id: ContentId, class: Class) -> Option<SocketAddr> {
@@ -317,7 +325,13 @@ pub(super) fn wire_bytes(length: u64) -> u64 {
 
 /// Seconds until an answer from `peer` is expected, with what it already owes us before it.
 fn expected_arrival(peer: &Peer, class: Class) -> f64 {
-    if class==Class::Urgent {peer.next_arrival()} else {peer.turn()}.as_secs_f64() / (1.0 - peer.congestion.loss().min(0.9))
+    if class == Class::Urgent {
+        peer.next_arrival()
+    } else {
+        peer.turn()
+    }
+    .as_secs_f64()
+        / (1.0 - peer.congestion.loss().min(0.9))
 }
 
 #[cfg(test)]

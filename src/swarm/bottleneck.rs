@@ -97,6 +97,14 @@ impl Bottleneck {
         self.pacer.as_ref().map_or(Time::ZERO, Bucket::ready_at)
     }
 
+    /// How far requests would be ahead of the link's rate with another `bytes`: so much later than
+    /// over an empty link what is asked for now may arrive.
+    pub fn behind(&self, now: Time, bytes: u64) -> Duration {
+        self.pacer.as_ref().map_or(Duration::ZERO, |pacer| {
+            pacer.ready_at().since(now) + pacer.time_of(bytes)
+        })
+    }
+
     /// Whether requests have been held back just now, so that peers could give more than they are
     /// asked for.
     pub fn is_holding(&self, now: Time) -> bool {

@@ -76,7 +76,8 @@ impl Bucket {
         }
     }
 
-    fn time_of(&self, bytes: u64) -> Duration {
+    /// How long the rate takes for `bytes`.
+    pub fn time_of(&self, bytes: u64) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }

@@ -190,6 +190,11 @@ impl Fetch {
         self.unasked.iter().any(|set| !set.is_empty())
     }
 
+    /// Bytes of `class` that are left to ask for.
+    pub fn unasked_bytes(&self, class: Class) -> u64 {
+        self.unasked[class as usize].bytes()
+    }
+
     /// Whether any byte is wanted.
     pub fn is_wanted(&self) -> bool {
         !self.missing.is_empty()

@@ -241,7 +241,11 @@ impl Peer {
 
     /// How long a round trip takes, and how long its path takes for all that it owes us.
     fn expected(&self) -> (Duration, Duration) {
-        let trip = self.congestion.rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        let trip = self
+            .congestion
+            .rtt
+            .smoothed()
+            .unwrap_or(Duration::from_millis(100));
         let owed = (self.congestion.in_flight() + self.length) as f64;
         let queue = match self.congestion.rate() {
             Some(rate) if rate > 0.0 => Duration::from_secs_f64((owed / rate).min(60.0)),

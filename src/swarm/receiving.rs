@@ -76,8 +76,12 @@ impl Swarm {
                     .on_answer(now, &request.sent, asked, got, live, length);
                 let round_trip = now.since(request.sent.at);
                 let least = peer.congestion.rtt.min().unwrap_or(round_trip);
-                self.bottleneck
-                    .on_answer(now, from, round_trip.saturating_sub(least), wire_bytes(got));
+                self.bottleneck.on_answer(
+                    now,
+                    from,
+                    round_trip.saturating_sub(least),
+                    wire_bytes(got),
+                );
                 if !live {
                     peer.congestion.on_spurious();
                     peer.reorder = (peer.reorder * 2).min(MAX_REORDER);

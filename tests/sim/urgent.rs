@@ -40,13 +40,17 @@ fn reads_beside_bulk(seed: u64, access: &Access) -> Outcome {
     let (from, until) = (2, 12);
     for n in 0..140 {
         let place = places.swap_remove(rng.below(places.len() as u64) as usize);
-        let at = seconds(from) + Duration::from_millis(70) * n + Duration::from_micros(rng.below(10_000));
+        let at = seconds(from)
+            + Duration::from_millis(70) * n
+            + Duration::from_micros(rng.below(10_000));
         let range = ByteRange::at(place * READ, READ);
         world.have(at, READER, move |node, now| node.read(now, what, range));
     }
     let before = Rc::new(Cell::new(0));
     let note = before.clone();
-    world.have(seconds(from), READER, move |node, _| note.set(node.received(what)));
+    world.have(seconds(from), READER, move |node, _| {
+        note.set(node.received(what))
+    });
     world.run(seconds(until), |_| false);
     let came = world.node(READER).received(what) - before.get();
     let most = access.down.rate as f64 * (PIECE / ANSWER) * (until - from) as f64;
@@ -54,7 +58,10 @@ fn reads_beside_bulk(seed: u64, access: &Access) -> Outcome {
         .node(READER)
         .reads
         .iter()
-        .map(|read| read.done.map_or(f64::INFINITY, |done| done.since(read.asked).as_secs_f64()))
+        .map(|read| {
+            read.done
+                .map_or(f64::INFINITY, |done| done.since(read.asked).as_secs_f64())
+        })
         .collect();
     waits.sort_by(f64::total_cmp);
     let at = |share: f64| waits[((waits.len() - 1) as f64 * share).ceil() as usize];
