@@ -25,6 +25,8 @@ const HEDGE_AGAIN: Duration = Duration::from_millis(20);
 /// How far ahead of the download limit somebody may be who waits. It is paid for by what nobody
 /// waits for.
 const URGENT_AHEAD: Duration = Duration::from_millis(500);
+/// How far ahead of the downlink's own rate they may be: more would only stand in a queue there.
+const AHEAD_OF_PACE: Duration = Duration::from_millis(25);
 /// What an answer is beside its content: IPv4 and UDP headers, the ping and the cookie returned.
 const AROUND_ANSWER: u64 = 28 + 150;
 
@@ -59,7 +61,7 @@ impl Swarm {
     fn downlink_ready_at(&self, class: Class) -> Time {
         let limit = self.downlink.as_ref().map_or(Time::ZERO, Bucket::ready_at);
         match class {
-            Class::Urgent => limit - URGENT_AHEAD,
+            Class::Urgent => (limit - URGENT_AHEAD).max(self.bottleneck.ready_at() - AHEAD_OF_PACE),
             Class::ReadAhead | Class::Bulk => limit.max(self.bottleneck.ready_at()),
         }
     }

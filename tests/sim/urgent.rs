@@ -20,6 +20,7 @@ const PIECE: f64 = 900.0;
 const ANSWER: f64 = 1418.0 + HEADERS as f64;
 /// What a program reads at a time: the kernel's read-ahead.
 const READ: u64 = 128 << 10;
+const READS: u32 = 140;
 
 struct Outcome {
     /// Seconds that the median read, the worst of 99% and the worst took.
@@ -37,11 +38,14 @@ fn reads_beside_bulk(seed: u64, access: &Access) -> Outcome {
     let mut world = forty(seed, what, reader, access);
     let mut rng = Rng::new(seed ^ 2);
     let mut places: Vec<u64> = (96 * MIB / READ..192 * MIB / READ).collect();
-    let (from, until) = (2, 12);
-    for n in 0..140 {
+    // A quarter of what the downlink carries.
+    let every = Duration::from_secs_f64(READ as f64 * 4.0 / (access.down.rate as f64 * PIECE / ANSWER));
+    let from = 2;
+    let until = from + (every * READS).as_secs() + 1;
+    for n in 0..READS {
         let place = places.swap_remove(rng.below(places.len() as u64) as usize);
         let at = seconds(from)
-            + Duration::from_millis(70) * n
+            + every * n
             + Duration::from_micros(rng.below(10_000));
         let range = ByteRange::at(place * READ, READ);
         world.have(at, READER, move |node, now| node.read(now, what, range));
@@ -94,7 +98,7 @@ fn urgent_reads_beside_bulk() {
     let first = from_environment("SIM_FIRST", 70);
     let seeds = from_environment("SIM_SEEDS", 3);
     for seed in first..first + seeds {
-        let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
+        let access = Access::symmetric(from_environment("SIM_RATE", FAST_ETHERNET), Duration::from_millis(20));
         reads_beside_bulk(seed, &access);
     }
 }
