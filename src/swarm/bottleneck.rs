@@ -30,8 +30,11 @@ const HIGH: Duration = Duration::from_millis(6);
 const LOW: Duration = Duration::from_millis(2);
 /// Of a slow link that is less than the time of some packets: this many count as a queue.
 const HIGH_PACKETS: f64 = 6.0;
-/// Share of the link's rate that is asked for while the queue drains, and after that.
+/// Share of the link's rate that is asked for while the queue drains: the most, and the least, which
+/// is for a queue that takes long; and after that.
 const DRAIN: f64 = 0.90;
+const FAST_DRAIN: f64 = 0.7;
+const DRAIN_TIME: Duration = Duration::from_millis(300);
 const CRUISE: f64 = 0.98;
 /// What the pace grows by in an epoch while no queue stands: slowly where one is expected soon.
 const GROWTH: f64 = 0.005;
@@ -139,9 +142,12 @@ impl Bottleneck {
 
     fn end_epoch(&mut self, now: Time) {
         let delivered = self.bytes as f64 / now.since(self.since).as_secs_f64();
-        let lost = self.lost as f64 / (self.lost + self.answers) as f64;
-        self.loss += (lost - self.loss) / 8.0;
         let standing = self.standing();
+        if !matches!(self.state, State::Drain(..)) && standing.is_none_or(|queue| queue < HIGH) {
+            // What a full queue drops is no loss to make up for.
+            let lost = self.lost as f64 / (self.lost + self.answers) as f64;
+            self.loss += (lost - self.loss) / 8.0;
+        }
         self.since = now;
         self.bytes = 0;
         self.answers = 0;
@@ -172,14 +178,16 @@ impl Bottleneck {
             (state, _) => state,
         };
         let pace = match self.state {
-            State::Drain(..) => DRAIN,
-            State::Cruise(pace) => pace,
+            State::Drain(_, queue) => {
+                (1.0 - queue.as_secs_f64() / DRAIN_TIME.as_secs_f64()).clamp(FAST_DRAIN, DRAIN)
+            }
+            State::Cruise(pace) => pace / (1.0 - self.loss.min(0.3)),
             State::Free | State::LetBe(_) => {
                 self.pacer = None;
                 return;
             }
         };
-        let rate = (self.rate * pace / (1.0 - self.loss.min(0.3))) as u64;
+        let rate = (self.rate * pace) as u64;
         match &mut self.pacer {
             Some(pacer) => pacer.set_rate(rate),
             None => self.pacer = Some(Bucket::new(rate, BURST)),
@@ -209,5 +217,102 @@ impl Bottleneck {
             left -= answers;
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: f64 = 1e7;
+
+    /// A link of [`RATE`] with `peers` behind it that give at most `supply` bytes a second together,
+    /// for `millis`; returns the queue at the end, in milliseconds. Requests take no time.
+    fn run(bottleneck: &mut Bottleneck, from: u64, millis: u64, peers: u8, supply: f64) -> f64 {
+        let (mut queue, mut owed) = (0.0, 0.0);
+        for milli in from..from + millis {
+            let now = Time::from_start(Duration::from_millis(milli));
+            let mut budget = supply / 1000.0;
+            while budget >= 1000.0 && bottleneck.ready_at() <= now {
+                bottleneck.take(now, 1000);
+                budget -= 1000.0;
+                queue += 1000.0;
+            }
+            let delay = Duration::from_secs_f64(queue / RATE);
+            owed += (RATE / 1000.0_f64).min(queue);
+            queue -= (RATE / 1000.0_f64).min(queue);
+            while owed >= 1000.0 {
+                owed -= 1000.0;
+                let peer = ([192, 0, 2, (milli % u64::from(peers)) as u8], 1);
+                bottleneck.on_answer(now, peer.into(), delay, 1000);
+            }
+        }
+        queue / RATE * 1000.0
+    }
+
+    #[test]
+    fn a_queue_that_all_see_is_drained_and_stays_short() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        run(&mut bottleneck, 0, 5000, 10, 1.3 * RATE);
+        assert!(bottleneck.rate > 0.98 * RATE && bottleneck.rate < 1.02 * RATE);
+        let paced = bottleneck.pacer.as_ref().unwrap().rate() as f64;
+        assert!(paced > 0.85 * RATE && paced < 1.2 * RATE, "{paced}");
+        let queue = run(&mut bottleneck, 5000, 5000, 10, 1.3 * RATE);
+        assert!(queue < 30.0, "{queue}");
+    }
+
+    #[test]
+    fn few_peers_are_left_to_their_own_controllers() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        run(&mut bottleneck, 0, 3000, 3, 1.1 * RATE);
+        assert_eq!(bottleneck.state, State::Free);
+        assert_eq!(bottleneck.ready_at(), Time::ZERO);
+    }
+
+    #[test]
+    fn peers_that_give_less_than_the_link_carries_are_not_paced() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        run(&mut bottleneck, 0, 3000, 10, 0.9 * RATE);
+        assert_eq!(bottleneck.state, State::Free);
+    }
+
+    /// Answers that come late however little is asked for: somebody else fills the link, or the paths
+    /// became longer.
+    #[test]
+    fn a_queue_that_does_not_drain_is_let_be_and_looked_at_again_later() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        let mut states = Vec::new();
+        for milli in 0..14_000 {
+            let now = Time::from_start(Duration::from_millis(milli));
+            let peer = ([192, 0, 2, (milli % 10) as u8], 1);
+            bottleneck.on_answer(now, peer.into(), Duration::from_millis(40), 1000);
+            states.push(bottleneck.state);
+        }
+        let let_be = |state: &State| matches!(state, State::LetBe(_));
+        let first = states.iter().position(let_be).unwrap();
+        assert!(first < 1500, "{first}");
+        let again = states[first..].iter().position(|state| !let_be(state));
+        assert!(again.is_some_and(|after| (9_900..10_400).contains(&after)));
+    }
+
+    #[test]
+    fn a_pace_that_is_not_made_use_of_is_kept() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        run(&mut bottleneck, 0, 5000, 10, 1.3 * RATE);
+        run(&mut bottleneck, 5000, 60_000, 10, 0.5 * RATE);
+        let State::Cruise(pace) = bottleneck.state else {
+            panic!("{:?}", bottleneck.state);
+        };
+        assert!(pace < SLOWLY_UP_TO, "{pace}");
+    }
+
+    #[test]
+    fn a_link_that_became_faster_is_found_out() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        bottleneck.state = State::Cruise(CRUISE);
+        bottleneck.rate = RATE / 5.0;
+        bottleneck.pacer = Some(Bucket::new((RATE / 5.0) as u64, BURST));
+        run(&mut bottleneck, 0, 6000, 10, 0.9 * RATE);
+        assert_eq!(bottleneck.state, State::Free);
     }
 }
