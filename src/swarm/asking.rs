@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::acquaintance::add_cookies;
-use super::bucket::BURST;
+use super::bucket::{BURST, Bucket};
 use super::fetch::Class;
 use super::peer::{Peer, Purpose, Request};
 use super::{Swarm, Time, cookie};
@@ -27,6 +27,8 @@ const SEARCH_AFTER: Duration = Duration::from_millis(500);
 /// How far ahead of the download limit somebody may be who waits. It is paid for by what nobody
 /// waits for.
 const URGENT_AHEAD: Duration = Duration::from_millis(500);
+/// How far ahead of the downlink's own rate they may be: more would only stand in a queue there.
+const AHEAD_OF_PACE: Duration = Duration::from_millis(25);
 /// What an answer is beside its content: IPv4 and UDP headers, the ping and the cookie returned.
 const AROUND_ANSWER: u64 = 28 + 150;
 
@@ -35,18 +37,12 @@ impl Swarm {
     pub(super) fn next_request(&mut self, now: Time, out: &mut Vec<u8>) -> Option<SocketAddr> {
         self.paced_until = None;
         for class in Class::ALL {
-            if let Some(downlink) = &self.downlink {
-                let ahead = match class {
-                    Class::Urgent => URGENT_AHEAD,
-                    Class::ReadAhead | Class::Bulk => Duration::ZERO,
-                };
-                let ready = downlink.ready_at() - ahead;
-                if ready > now {
-                    if !self.ready.is_empty() {
-                        wake(&mut self.paced_until, ready, now);
-                    }
-                    continue;
+            let ready = self.downlink_ready_at(class);
+            if ready > now {
+                if !self.ready.is_empty() {
+                    wake(&mut self.paced_until, ready, now);
                 }
+                continue;
             }
             let mut after = self.last_turn;
             for _ in 0..self.ready.len() {
@@ -61,6 +57,15 @@ impl Swarm {
             }
         }
         None
+    }
+
+    /// From when on the downlink, which all peers share, has room for more of `class`.
+    fn downlink_ready_at(&self, class: Class) -> Time {
+        let limit = self.downlink.as_ref().map_or(Time::ZERO, Bucket::ready_at);
+        match class {
+            Class::Urgent => (limit - URGENT_AHEAD).max(self.bottleneck.ready_at() - AHEAD_OF_PACE),
+            Class::ReadAhead | Class::Bulk => limit.max(self.bottleneck.ready_at()),
+        }
     }
 
     /// The fetch with work whose turn is after that of `after`.
@@ -97,9 +102,15 @@ impl Swarm {
             Class::ReadAhead | Class::Bulk => peer.next_length(now),
         };
         let range = piece(unasked, length);
+        let again = class == Class::Urgent && fetch.was_lost(range);
         let limited = fetch.flying_bytes() + range.len() >= fetch.missing_bytes();
+        // What was lost once must not be lost again.
+        let hedge_at = if again {
+            now
+        } else {
+            now + self.patience(now, id, to)
+        };
         let sequence = self.write_request(now, id, range, to, limited, out)?;
-        let hedge_at = now + self.peers.get(&to)?.patience();
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
         self.note_fetch_due(id);
@@ -146,6 +157,9 @@ impl Swarm {
             limited |= downlink.ready_at() > now - BURST / 2;
         }
         peer.length_asked(range.len());
+        self.bottleneck.take(now, wire_bytes(range.len()));
+        limited |= self.bottleneck.is_holding(now)
+            && peer.congestion.next_send() < now - Duration::from_millis(1);
         let sent = peer.congestion.on_sent(now, range.len(), limited);
         self.in_flight += range.len();
         peer.remember(
@@ -186,8 +200,9 @@ impl Swarm {
                 break;
             };
             let start = range.start;
-            let asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
-            let worth_it = flight.class == Class::Urgent || at_the_end;
+            let urgent = flight.class == Class::Urgent;
+            let mut asked: Vec<SocketAddr> = flight.copies.iter().map(|(peer, _)| *peer).collect();
+            let worth_it = urgent || at_the_end;
             if asked.len() >= MAX_COPIES || !fetch.lacks(range) {
                 continue;
             }
@@ -195,11 +210,27 @@ impl Swarm {
                 fetch.hedge_later(start, now + HEDGE_AGAIN);
                 continue;
             }
-            self.hedge(now, id, range, &asked);
+            let copied_to = self.hedge(now, id, range, &asked);
+            // Where somebody waits, the copy must not be lost as well: that is one more round.
+            if let Some(to) = copied_to
+                && urgent
+                && asked.len() + 1 < MAX_COPIES
+                && self.hedge_tokens > HEDGE_BURST / 2.0
+            {
+                asked.push(to);
+                self.hedge(now, id, range, &asked);
+            }
         }
     }
 
-    fn hedge(&mut self, now: Time, id: ContentId, range: ByteRange, asked: &[SocketAddr]) {
+    /// Asks another peer than those `asked` for `range` as well; returns it.
+    fn hedge(
+        &mut self,
+        now: Time,
+        id: ContentId,
+        range: ByteRange,
+        asked: &[SocketAddr],
+    ) -> Option<SocketAddr> {
         let to = self
             .soonest(now, id, Class::Urgent, asked, Some(range))
             .filter(|to| {
@@ -212,19 +243,28 @@ impl Swarm {
             if let Some(fetch) = self.fetches.get_mut(&id) {
                 fetch.hedge_later(range.start, now + HEDGE_AGAIN);
             }
-            return;
+            return None;
         };
         let mut datagram = Vec::with_capacity(320);
-        let Some(sequence) = self.write_request(now, id, range, to, true, &mut datagram) else {
-            return;
-        };
+        let patience = self.patience(now, id, to);
+        let sequence = self.write_request(now, id, range, to, true, &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
-        let patience = self.peers.get(&to).map_or(HEDGE_AGAIN, Peer::patience);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.copy(range.start, to, sequence, now + patience);
         }
         self.send(to, datagram);
+        Some(to)
+    }
+
+    /// How long an answer of `peer` to a request for some of `id` that leaves now is waited for before
+    /// another peer is asked as well: what is asked for ahead of the downlink's rate, or is about to
+    /// be, may come through it first.
+    fn patience(&self, now: Time, id: ContentId, peer: SocketAddr) -> Duration {
+        let patience = self.peers.get(&peer).map_or(HEDGE_AGAIN, Peer::patience);
+        let fetch = self.fetches.get(&id);
+        let waiting = fetch.map_or(0, |fetch| fetch.unasked_bytes(Class::Urgent));
+        patience + self.bottleneck.behind(now, waiting)
     }
 
     /// The source of `id`, none of `others`, that may be asked now and is expected to answer soonest:
@@ -269,7 +309,7 @@ impl Swarm {
                 wake(&mut self.paced_until, paced, now);
                 continue;
             }
-            let expected = expected_arrival(peer);
+            let expected = expected_arrival(peer, class);
             if best.is_none_or(|(least, _)| expected < least) {
                 best = Some((expected, *address));
             }
@@ -280,7 +320,7 @@ impl Swarm {
     fn has_room(&self, peer: &Peer, class: Class) -> bool {
         // What somebody waits for may go beyond the window by a little.
         let beyond = match class {
-            Class::Urgent => 8 * peer.length,
+            Class::Urgent => peer.beyond(),
             Class::ReadAhead | Class::Bulk => 0,
         };
         let congestion = &peer.congestion;
@@ -308,20 +348,20 @@ fn piece(unasked: ByteRange, length: u64) -> ByteRange {
 }
 
 /// Bytes on the wire of an answer with `length` bytes of content.
-fn wire_bytes(length: u64) -> u64 {
+pub(super) fn wire_bytes(length: u64) -> u64 {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     AROUND_ANSWER.saturating_add(content_datagram_bound(length) as u64)
 }
 
 /// Seconds until an answer from `peer` is expected, with what it already owes us before it.
-fn expected_arrival(peer: &Peer) -> f64 {
-    let rtt = &peer.congestion.rtt;
-    let trip = rtt.smoothed().unwrap_or(Duration::from_millis(100)) + rtt.variation() * 2;
-    let queue = match peer.congestion.rate() {
-        Some(rate) if rate > 0.0 => peer.congestion.in_flight() as f64 / rate,
-        _ => 0.0,
-    };
-    (trip.as_secs_f64() + queue) / (1.0 - peer.congestion.loss().min(0.9))
+fn expected_arrival(peer: &Peer, class: Class) -> f64 {
+    if class == Class::Urgent {
+        peer.next_arrival()
+    } else {
+        peer.turn()
+    }
+    .as_secs_f64()
+        / (1.0 - peer.congestion.loss().min(0.9))
 }
 
 #[cfg(test)]

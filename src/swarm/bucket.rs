@@ -36,6 +36,11 @@ impl Bucket {
         self.rate
     }
 
+    /// What is taken from now on is paid for at `rate` bytes a second, at least one.
+    pub fn set_rate(&mut self, rate: u64) {
+        self.rate = rate.max(1);
+    }
+
     /// Whether something may be taken now.
     pub fn is_ready(&self, now: Time) -> bool {
         self.paid_at <= now
@@ -71,7 +76,8 @@ impl Bucket {
         }
     }
 
-    fn time_of(&self, bytes: u64) -> Duration {
+    /// How long the rate takes for `bytes`.
+    pub fn time_of(&self, bytes: u64) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }

@@ -101,6 +101,8 @@ pub(super) struct Fetch {
     /// to the disk is wanted by readers that do not see it yet.
     arrived: RangeSet,
     unasked: [RangeSet; 3],
+    /// What was asked for urgently and did not come, of what is missing.
+    lost: RangeSet,
     flights: BTreeMap<u64, Flight>,
     /// Flights by when another peer is to be asked as well.
     hedges: BTreeSet<(Time, u64)>,
@@ -130,6 +132,7 @@ impl Fetch {
             missing: RangeSet::new(),
             arrived: RangeSet::new(),
             unasked: Default::default(),
+            lost: RangeSet::new(),
             flights: BTreeMap::new(),
             hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
@@ -219,6 +222,7 @@ impl Fetch {
             self.unasked[class as usize].remove(range);
         }
         self.missing.remove(range);
+        self.lost.remove(range);
     }
 
     /// What arrived of `range` is lost: it may be wanted again.
@@ -257,6 +261,11 @@ impl Fetch {
     /// Whether anything is left to ask for.
     pub fn has_unasked(&self) -> bool {
         self.unasked.iter().any(|set| !set.is_empty())
+    }
+
+    /// Bytes of `class` that are left to ask for.
+    pub fn unasked_bytes(&self, class: Class) -> u64 {
+        self.unasked[class as usize].bytes()
     }
 
     /// Whether any byte is wanted.
@@ -336,6 +345,16 @@ impl Fetch {
         }
     }
 
+    /// Makes the flight at `start` due for its first copy now, if somebody waits for it.
+    pub fn hurry(&mut self, now: Time, start: u64) {
+        let waits = self.flights.get(&start).is_some_and(|flight| {
+            flight.class == Class::Urgent && flight.copies.len() == 1 && flight.hedge_at > now
+        });
+        if waits {
+            self.hedge_later(start, now);
+        }
+    }
+
     /// Notes that `peer` was asked for the flight at `start` as well.
     pub fn copy(&mut self, start: u64, peer: SocketAddr, sequence: u64, hedge_at: Time) {
         if let Some(flight) = self.flights.get_mut(&start) {
@@ -376,7 +395,15 @@ impl Fetch {
         let still: Vec<_> = self.missing.within(range).collect();
         for part in still {
             self.put_back(part, class);
+            if class == Class::Urgent {
+                self.lost.insert(part);
+            }
         }
+    }
+
+    /// Whether any of `range` was asked for urgently before and did not come.
+    pub fn was_lost(&self, range: ByteRange) -> bool {
+        self.lost.intersects(range)
     }
 
     /// Bytes arrived: returns the parts of `range` that were missing, which they are no more.
@@ -385,6 +412,7 @@ impl Fetch {
         for part in &fresh {
             self.missing.remove(*part);
             self.arrived.insert(*part);
+            self.lost.remove(*part);
             for class in Class::ALL {
                 self.unasked[class as usize].remove(*part);
             }

@@ -20,6 +20,7 @@
 mod acquaintance;
 mod address;
 mod asking;
+mod bottleneck;
 mod bucket;
 mod congestion;
 mod cookie;
@@ -56,6 +57,7 @@ pub use search::Said;
 pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
 pub use time::Time;
 
+use bottleneck::Bottleneck;
 use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
@@ -157,6 +159,7 @@ pub struct Swarm {
     repeats: Repeats,
     uplink: Uplink<Reply>,
     downlink: Option<Bucket>,
+    bottleneck: Bottleneck,
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
@@ -204,6 +207,7 @@ impl Swarm {
             downlink: config
                 .download_limit
                 .map(|rate| Bucket::new(rate, bucket::BURST)),
+            bottleneck: Bottleneck::new(now),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
             hedge_tokens: asking::HEDGE_BURST,

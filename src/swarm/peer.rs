@@ -11,6 +11,8 @@ use crate::content::{ByteRange, ContentId};
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
 const MAX_REQUESTS: usize = 4096;
+/// What somebody waits for may exceed a peer's window by what that brings in this time.
+const BEYOND: Duration = Duration::from_millis(20);
 /// The least that is worth asking for at a time.
 pub(super) const LEAST_LENGTH: u64 = 256;
 /// Requests that were given up and may still be answered.
@@ -237,12 +239,49 @@ impl Peer {
         self.length = self.reply_length.get();
     }
 
+    /// How long a round trip takes, and how long its path takes for all that it owes us.
+    fn expected(&self) -> (Duration, Duration) {
+        let trip = self
+            .congestion
+            .rtt
+            .smoothed()
+            .unwrap_or(Duration::from_millis(100));
+        let owed = (self.congestion.in_flight() + self.length) as f64;
+        let queue = match self.congestion.rate() {
+            Some(rate) if rate > 0.0 => Duration::from_secs_f64((owed / rate).min(60.0)),
+            _ => Duration::ZERO,
+        };
+        (trip, queue)
+    }
+
+    /// How long the answer to a request that leaves now will take.
+    pub fn next_arrival(&self) -> Duration {
+        let (trip, queue) = self.expected();
+        trip.max(queue) + self.congestion.rtt.variation() * 2
+    }
+
+    /// The same where nobody waits: the more a peer owes us for its rate, the later it comes, also
+    /// where its path would still take it, so that work is spread.
+    pub fn turn(&self) -> Duration {
+        let (trip, queue) = self.expected();
+        trip + queue + self.congestion.rtt.variation() * 2
+    }
+
+    /// Content bytes beyond its window that may be asked of it where somebody waits: some requests, or
+    /// what it brings in some milliseconds, since waiting that long for it may be the soonest still.
+    pub fn beyond(&self) -> u64 {
+        let soon = self.congestion.rate().unwrap_or(0.0) * BEYOND.as_secs_f64();
+        (8 * self.length).max(soon as u64)
+    }
+
     /// How long an answer that somebody waits for is waited for before another peer is asked.
     pub fn patience(&self) -> Duration {
-        let rtt = &self.congestion.rtt;
-        let smoothed = rtt.smoothed().unwrap_or(Duration::from_millis(100));
+        let (trip, queue) = self.expected();
+        // A rate that is too low must not make us wait for ever.
+        let expected = trip.max(queue.min(trip * 3 / 2));
         // The slack is for the turns of processes; on a loaded machine they take milliseconds.
-        smoothed + rtt.variation() * 2 + (smoothed / 8).max(Duration::from_millis(2))
+        let slack = (trip / 8).max(Duration::from_millis(2));
+        expected + self.congestion.rtt.variation() * 2 + slack
     }
 
     /// When silence becomes a timeout.
@@ -250,6 +289,16 @@ impl Peer {
         let oldest = self.oldest_live()?.sent.at;
         let since = self.settled.map_or(oldest, |settled| settled.max(oldest));
         Some(since + self.congestion.timeout())
+    }
+
+    /// Requests that as many later answers have overtaken as make a loss likely, the oldest 64.
+    pub fn passed_over(&self) -> impl Iterator<Item = (ContentId, u64)> + '_ {
+        let answered = self.highest_answered.unwrap_or(0);
+        self.live
+            .range(..=answered.saturating_sub(self.reorder))
+            .take(64)
+            .filter_map(|sequence| self.requests.get(sequence))
+            .map(|request| (request.id, request.range.start))
     }
 
     /// Gives up requests that later ones have overtaken; returns them.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::acquaintance::Greeting;
+use super::asking::wire_bytes;
 use super::peer::{Purpose, Request};
 use super::search::Said;
 use super::{Event, Swarm, Time};
@@ -69,6 +70,14 @@ impl Swarm {
                 let got = range.len().min(asked);
                 peer.congestion
                     .on_answer(now, &request.sent, asked, got, live, length);
+                let round_trip = now.since(request.sent.at);
+                let least = peer.congestion.rtt.min().unwrap_or(round_trip);
+                self.bottleneck.on_answer(
+                    now,
+                    from,
+                    round_trip.saturating_sub(least),
+                    wire_bytes(got),
+                );
                 if !live {
                     peer.congestion.on_spurious();
                     peer.reorder = (peer.reorder * 2).min(MAX_REORDER);
@@ -109,6 +118,7 @@ impl Swarm {
             }
             self.mark_ready(arrival.id);
             self.give_up_overtaken(now, from);
+            self.hurry_passed_over(now, from);
         }
     }
 
@@ -224,12 +234,28 @@ impl Swarm {
         }
     }
 
+    /// What somebody waits for and later answers of `from` have overtaken is copied at once: a copy
+    /// needs less certainty than the verdict that a request is lost.
+    fn hurry_passed_over(&mut self, now: Time, from: SocketAddr) {
+        let Some(peer) = self.peers.get(&from) else {
+            return;
+        };
+        let passed_over: Vec<_> = peer.passed_over().into_iter().collect();
+        for (id, start) in passed_over {
+            if let Some(fetch) = self.fetches.get_mut(&id) {
+                fetch.hurry(now, start);
+            }
+            self.note_fetch_due(id);
+        }
+    }
+
     fn give_up(&mut self, now: Time, from: SocketAddr, sequence: u64, request: &Request) {
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.length_lost(now, request.range.len());
             peer.congestion.on_lost(request.range.len());
         }
         self.stats.lost += 1;
+        self.bottleneck.on_lost();
         self.in_flight = self.in_flight.saturating_sub(request.range.len());
         if let Some(fetch) = self.fetches.get_mut(&request.id) {
             fetch.land(request.range.start, from, sequence);

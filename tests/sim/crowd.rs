@@ -13,11 +13,11 @@ use crate::node::Node;
 use crate::rng::Rng;
 use crate::world::{World, address, seconds};
 
-const READER: HostId = 0;
+pub const READER: HostId = 0;
 
 /// Forty peers that hold `what`: three dead, four that will die, the others with up to 5% loss,
 /// 10 to 200 ms away, 125 KB/s to 12.5 MB/s; half deployed nodes, half swarms.
-fn forty(seed: u64, what: Synthetic, reader: Node, access: &Access) -> World {
+pub fn forty(seed: u64, what: Synthetic, reader: Node, access: &Access) -> World {
     let mut rng = Rng::new(seed);
     let mut world = World::new(seed);
     world.add_node(1, access, reader);
@@ -45,12 +45,12 @@ fn forty(seed: u64, what: Synthetic, reader: Node, access: &Access) -> World {
     world
 }
 
-fn known() -> Vec<std::net::SocketAddr> {
+pub fn known() -> Vec<std::net::SocketAddr> {
     (2..42).map(address).collect()
 }
 
 #[test]
-fn forty_peers_of_mixed_quality() {
+pub fn forty_peers_of_mixed_quality() {
     let what = Synthetic::new(50, 40 << 20);
     let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
     let reader = Node::new(501, &known()).fetching(what);

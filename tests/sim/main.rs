@@ -26,3 +26,4 @@ mod neighbour;
 mod network;
 mod scale;
 mod transfer;
+mod urgent;

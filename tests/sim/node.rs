@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cjp2pfs::content::{ByteRange, ContentId, RangeSet};
-use cjp2pfs::swarm::{Answer, Ask, Class, Config, Event, Explanation, Held, Question, Swarm, Time};
+use cjp2pfs::swarm::{
+    Answer, Ask, Class, Config, Event, Explanation, Held, Question, Stats, Swarm, Time,
+};
 
 use crate::content::Synthetic;
 use crate::net::{Host, Outgoing};
@@ -201,6 +203,11 @@ impl Node {
 
     pub fn has_finished(&self, what: Synthetic) -> bool {
         self.goal(what).is_some_and(|goal| goal.finished.is_some())
+    }
+
+    /// What the swarm counted.
+    pub fn stats(&self) -> Stats {
+        self.swarm.stats()
     }
 
     /// What the swarm says of its peers, one line each.
