@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -63,7 +64,11 @@ impl Running {
 
 /// Seeds `files` and waits until it serves; also what it said on standard error until then.
 fn seed(dir: &Path) -> (Running, String) {
-    let mut child = cjp2pfs(dir)
+    seed_by(dir, cjp2pfs(dir))
+}
+
+fn seed_by(dir: &Path, mut command: Command) -> (Running, String) {
+    let mut child = command
         .args(["seed", "files"])
         .stdout(fs::File::create(dir.join("list")).unwrap())
         .stderr(Stdio::piped())
@@ -190,6 +195,37 @@ fn a_store_with_a_very_long_path_has_a_socket_too() {
     assert_eq!(run(&dir, &["status"]).status.code(), Some(0));
     seeder.signal(libc::SIGINT);
     assert_eq!(seeder.end().code(), Some(0));
+}
+
+#[test]
+fn a_node_may_have_as_many_descriptors_as_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::create_dir(dir.join("files")).unwrap();
+    fs::write(dir.join("files/file"), "content").unwrap();
+    let mut command = cjp2pfs(dir);
+    // SAFETY: setrlimit is a bare system call, safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            let limit = libc::rlimit {
+                rlim_cur: 256,
+                rlim_max: 512,
+            };
+            match libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
+    };
+    let (mut seeder, _) = seed_by(dir, command);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", seeder.0.id())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let numbers: Vec<_> = line.unwrap().split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["512", "512"]);
+    seeder.signal(libc::SIGINT);
+    seeder.end();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::mount::{Mounted, Options, UNMOUNT_LIMIT, UnmountError, Unmounted, unmount_path};
 use cjp2pfs::node::Failure;
-use mount_support::{Answer, Fake, Mount, bytes, kill, until};
+use mount_support::{Answer, Fake, Mount, bytes, kill, send, until};
 
 /// How long a signalled process may take to die.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -312,6 +312,16 @@ fn a_mount_that_is_unmounted_from_outside_ends() {
 
 /// A folder with the mount of a daemon that has been used and killed.
 fn dead_mount() -> Option<tempfile::TempDir> {
+    let (folder, mut daemon) = foreign_mount()?;
+    kill(&mut daemon, libc::SIGKILL);
+    until("the mount is dead", || {
+        fs::read_dir(folder.path()).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN))
+    });
+    Some(folder)
+}
+
+/// A folder with the mount of another process, which has been used.
+fn foreign_mount() -> Option<(tempfile::TempDir, Child)> {
     drop(Mount::new()?);
     let folder = tempfile::tempdir().unwrap();
     let mut daemon = spawn_self("daemon", folder.path());
@@ -324,11 +334,7 @@ fn dead_mount() -> Option<tempfile::TempDir> {
     }
     let inside = folder.path().join(sha256(1).to_string());
     assert!(fs::read(&inside).unwrap() == bytes(100, 1));
-    kill(&mut daemon, libc::SIGKILL);
-    until("the mount is dead", || {
-        fs::read_dir(folder.path()).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN))
-    });
-    Some(folder)
+    Some((folder, daemon))
 }
 
 #[test]
@@ -348,4 +354,24 @@ fn a_dead_mount_can_be_unmounted_by_path() {
     let Some(folder) = dead_mount() else { return };
     unmount_path(folder.path()).unwrap();
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn the_mount_of_a_daemon_that_does_not_answer_can_be_unmounted_however_it_is_written() {
+    for ending in ["", "/", "/.", "/./"] {
+        let Some((folder, mut daemon)) = foreign_mount() else {
+            return;
+        };
+        send(&daemon, libc::SIGSTOP);
+        let path = format!("{}{ending}", folder.path().display());
+        // On a thread of its own, for it must not hang the test.
+        let (ended, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || ended.send(unmount_path(Path::new(&path))));
+        let result = result.recv_timeout(Duration::from_secs(20));
+        // Then whoever asked it is answered, and the folder can be looked at and removed.
+        send(&daemon, libc::SIGCONT);
+        kill(&mut daemon, libc::SIGKILL);
+        result.expect("it does not return").unwrap();
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+    }
 }

@@ -46,7 +46,7 @@ struct Room {
 
 fn room() -> Room {
     let dir = tempfile::tempdir().unwrap();
-    let files = dir.path().join("files");
+    let files = fs::canonicalize(dir.path()).unwrap().join("files");
     fs::create_dir(&files).unwrap();
     let store = Store::open(&dir.path().join("store")).unwrap();
     Room {
@@ -216,4 +216,22 @@ fn an_id_that_shares_its_first_bits_is_another() {
         hash: Hash([9; 32]),
         ..id
     }));
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_is_not_followed() {
+    let Room { files, store, _dir } = room();
+    let folder = files.join("folder");
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("a");
+    fs::write(&path, b"content").unwrap();
+    let id = seed(&store, &path);
+    assert!(get(&store, &id).is_some());
+    drop(store);
+    let store = Store::open(&files.with_file_name("store")).unwrap();
+    // To itself even: where the link leads is not looked at.
+    fs::rename(&folder, files.join("aside")).unwrap();
+    symlink("aside", &folder).unwrap();
+    assert!(fs::read(&path).is_ok());
+    assert_eq!(get(&store, &id), None);
 }

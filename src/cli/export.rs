@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::store::Content;
+
 /// Bytes copied at a time.
 const PART: u64 = 16 << 20;
 
@@ -65,8 +67,22 @@ impl Export {
         Ok(lent)
     }
 
+    /// Writes all of `content`.
+    ///
+    /// # Errors
+    /// Beside the operating system's: it is a file of the user's, and was changed before all of it
+    /// was copied.
+    pub fn copy_of(&mut self, content: &Content) -> Result<()> {
+        self.copy_from(content.file())?;
+        // In this order, so that no change while it was copied goes unnoticed.
+        if !content.still_valid() {
+            bail!("the file that it was read from has been changed meanwhile");
+        }
+        Ok(())
+    }
+
     /// Writes all of `source` from its start.
-    pub fn copy_from(&mut self, source: &File) -> Result<()> {
+    fn copy_from(&mut self, source: &File) -> Result<()> {
         // Opened anew, to have a position of its own: descriptors of the store are shared.
         let mut source = File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))
             .context("cannot read the store")?;
@@ -182,6 +198,8 @@ fn exists(target: &Path) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::{ContentHasher, ContentId};
+    use crate::store::{Identity, Store};
 
     #[test]
     fn a_device_is_never_replaced() {
@@ -218,6 +236,32 @@ mod tests {
             assert_eq!(fs::read(&target).unwrap(), b"abcd");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
         }
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_copied_is_not_taken_for_the_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = fs::canonicalize(dir.path()).unwrap().join("source");
+        fs::write(&source, b"abcd").unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let mut hasher = ContentHasher::new();
+        hasher.update(b"abcd");
+        let digests = hasher.finish();
+        let identity = Identity::of(&fs::symlink_metadata(&source).unwrap());
+        store.add_seeded(&source, identity, &digests).unwrap();
+        let id = ContentId::sha256(digests.sha256.0);
+        let copy = |change: bool| {
+            let content = store.open_content(&id).unwrap().unwrap();
+            if change {
+                let mut file = File::options().append(true).open(&source).unwrap();
+                file.write_all(b"e").unwrap();
+            }
+            let mut export = Export::begin(&dir.path().join("target"), true).unwrap();
+            export.copy_of(&content)
+        };
+        copy(false).unwrap();
+        let error = copy(true).unwrap_err().to_string();
+        assert!(error.contains("changed"), "{error}");
     }
 
     #[test]

@@ -237,7 +237,7 @@ impl InProcess<'_> {
                     return Ok(export.keep(length)?);
                 }
                 match node.store().open_content(&self.id)? {
-                    Some(content) => export.copy_from(content.file())?,
+                    Some(content) => export.copy_of(&content)?,
                     None if length == 0 => {}
                     None => return Err(anyhow!("it is not in the store any more").into()),
                 }

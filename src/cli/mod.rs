@@ -7,6 +7,7 @@ mod args;
 mod background;
 mod checksum_line;
 mod config_file;
+mod descriptor_limit;
 mod exit_codes;
 mod explain;
 mod export;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::descriptor_limit;
 use crate::node::{Config, Node, StartError};
 use crate::store::StoreError;
 
 /// Starts the node; `notice` hears what the user should know.
 pub fn start(config: Config, notice: impl Fn(&str)) -> Result<Node> {
+    descriptor_limit::raise();
     let port = config.bind.port();
     let node = Node::start(config).map_err(|error| match error {
         StartError::Store(StoreError::InUse { .. }) => anyhow::Error::new(error)

@@ -11,7 +11,7 @@ use super::args::UmountArgs;
 use super::exit_codes::Outcome;
 use super::settings;
 use crate::control::Client;
-use crate::mount::unmount_path;
+use crate::mount::{resolve, unmount_path};
 
 /// How long the daemon may take; it gives itself no longer.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -50,8 +50,7 @@ pub fn run(args: &UmountArgs, config: Option<&Path>) -> Result<Outcome> {
 fn daemon_of(store: &Path, mountpoint: &Path) -> Option<u32> {
     let status = Client::new(store).ok()?.status().ok()?;
     let serves = status.mountpoint?;
-    let same = serves == mountpoint
-        || fs::canonicalize(mountpoint).is_ok_and(|canonical| serves == canonical);
+    let same = serves == mountpoint || resolve(mountpoint).is_some_and(|path| serves == path);
     same.then_some(status.pid)
 }
 

@@ -62,4 +62,4 @@ pub use names::Folder;
 pub use node_source::NodeSource;
 pub use session::{Mounted, Options, UNMOUNT_LIMIT};
 pub use source::Source;
-pub use unmount::{UnmountError, Unmounted, unmount_path};
+pub use unmount::{UnmountError, Unmounted, resolve, unmount_path};

@@ -85,7 +85,7 @@ pub enum MountError {
 /// Makes sure that something can be mounted on `path`, taking away what dead daemons left there,
 /// and returns it without symbolic links.
 pub fn prepare(path: &Path) -> Result<PathBuf, MountError> {
-    let path = unmount::resolve(path);
+    let path = unmount::resolve(path).ok_or_else(|| MountError::NoAnswer(path.to_owned()))?;
     for _ in 0..MOST_DEAD {
         let there = path.clone();
         let seen = limited::within(LOOK_LIMIT, move || look(&there))

@@ -4,17 +4,22 @@
 //! they mounted themselves.
 
 use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::mountinfo;
+use super::{limited, mountinfo};
 
 /// The helper, by the name of the FUSE version that brings it.
 pub const HELPER: &str = "fusermount3";
+
+/// How long following links to a mount point may take.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why something could not be unmounted.
 #[derive(Debug, Error)]
@@ -65,7 +70,7 @@ pub enum Unmounted {
 
 /// Unmounts the mount of cjp2pfs at `path`, lazily if it is in use.
 pub fn unmount_path(path: &Path) -> Result<Unmounted, UnmountError> {
-    let path = resolve(path);
+    let path = resolve(path).ok_or_else(|| UnmountError::NoAnswer(path.to_owned()))?;
     let mount = mountinfo::at(&path).map_err(|source| UnmountError::Refused {
         path: path.clone(),
         source,
@@ -83,16 +88,27 @@ pub fn unmount_path(path: &Path) -> Result<Unmounted, UnmountError> {
     }
 }
 
-/// `path` without symbolic links, as `/proc/self/mountinfo` has it. The last component may be the
-/// root of a mount that no daemon serves any more, and is then taken as it is.
-pub fn resolve(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        match (absolute.parent(), absolute.file_name()) {
-            (Some(parent), Some(name)) => std::fs::canonicalize(parent)
-                .map(|parent| parent.join(name))
-                .unwrap_or(absolute),
-            _ => absolute,
+/// `path` without symbolic links, as `/proc/self/mountinfo` has it; `None` if what it leads through
+/// does not answer.
+///
+/// The last component may be the root of a mount that no daemon serves any more, or none that
+/// answers. So it is never looked into, which a slash at the end would do, too: it is only asked
+/// whether it is a link, which the kernel knows without the daemon.
+pub fn resolve(path: &Path) -> Option<PathBuf> {
+    // Without a slash or a dot at the end.
+    let path: PathBuf = path.components().collect();
+    limited::within(RESOLVE_LIMIT, move || {
+        let absolute = std::path::absolute(&path).unwrap_or(path);
+        let (Some(parent), Some(name)) = (absolute.parent(), absolute.file_name()) else {
+            // The root, or ".." at the end.
+            return fs::canonicalize(&absolute).unwrap_or(absolute);
+        };
+        let beside = fs::canonicalize(parent)
+            .map(|parent| parent.join(name))
+            .unwrap_or_else(|_| absolute.clone());
+        match fs::read_link(&absolute) {
+            Ok(_) => fs::canonicalize(&absolute).unwrap_or(beside),
+            Err(_) => beside,
         }
     })
 }
@@ -178,11 +194,16 @@ mod tests {
     #[test]
     fn a_path_is_resolved_as_far_as_it_exists() {
         let folder = tempfile::tempdir().unwrap();
-        let folder = std::fs::canonicalize(folder.path()).unwrap();
+        let folder = fs::canonicalize(folder.path()).unwrap();
         let link = folder.join("link");
         std::os::unix::fs::symlink(&folder, &link).unwrap();
+        let resolve = |path: &Path| resolve(path).unwrap();
         assert_eq!(resolve(&link), folder);
+        assert_eq!(resolve(&link.join("")), folder);
         assert_eq!(resolve(&link.join("absent")), folder.join("absent"));
+        fs::create_dir(folder.join("inner")).unwrap();
+        assert_eq!(resolve(&link.join("inner/.")), folder.join("inner"));
+        assert_eq!(resolve(&link.join("inner/..")), folder);
         assert_eq!(resolve(Path::new("/")), Path::new("/"));
     }
 }

@@ -10,9 +10,8 @@
 //! stamps changes with a clock that ticks every few milliseconds, and a write within the tick of
 //! the first look would not show.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -20,7 +19,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use crate::content::{ContentHasher, Hash};
-use crate::store::{Identity, Store, StoreError};
+use crate::store::{Identity, Store, StoreError, open_link_free};
 
 /// Files found and not yet hashed.
 const QUEUE: usize = 1 << 16;
@@ -280,7 +279,8 @@ fn attempt(
     tell: impl Fn(u64),
     buffer: &mut [u8],
 ) -> Result<Attempt, AttemptError> {
-    let mut file = open(path)?;
+    // It may be another thing by now than when it was found, and its folder be a link to another.
+    let mut file = open_link_free(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(Attempt::Skipped(Skip::Special));
@@ -337,15 +337,6 @@ fn attempt(
         digests.blake3,
         digests.length,
     ))
-}
-
-/// Opens without following a link and without waiting for the other end of a pipe, in case the
-/// path is another thing by now than when it was found.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
 }
 
 /// Whether the file was changed less than [`REST`] ago, or in the future of a clock set back.

@@ -1,14 +1,15 @@
 //! Content that is open for reading: complete in the store, or a seeded file where it lies.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::identity::Identity;
 use super::lent::Lent;
+use super::link_free::open_link_free;
 
 /// Complete content, open for reading. Clones share the descriptor.
 ///
@@ -173,16 +174,13 @@ impl Content {
     }
 }
 
-/// Opens `path` for reading if it is a regular file, without following a link at its end and
-/// without ever waiting: opening a FIFO, a terminal or a device must not hang or have effects.
+/// Opens `path` for reading if it is a regular file, without following a link and without having
+/// effects on what is none.
 fn open_regular(path: &Path) -> io::Result<Option<File>> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
+    let file = open_link_free(path)?;
     // It may have been replaced since the look at its name.
     Ok(file.metadata()?.is_file().then_some(file))
 }

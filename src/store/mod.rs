@@ -24,6 +24,7 @@ mod identity;
 mod index;
 mod layout;
 mod lent;
+mod link_free;
 mod listing;
 mod map;
 mod one_leaf;
@@ -51,6 +52,7 @@ pub use cache::BlockCache;
 pub use error::StoreError;
 pub use file::Content;
 pub use identity::Identity;
+pub use link_free::open_link_free;
 pub use partial::Partial;
 pub use seeded::Seeded;
 
@@ -275,6 +277,8 @@ impl Store {
                     return Ok(open);
                 }
                 open.discard();
+            } else {
+                open.wait_for_change();
             }
         }
         // Its map is from now on that of new partial content.

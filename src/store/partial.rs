@@ -76,12 +76,12 @@ impl Partial {
         &self.0
     }
 
-    /// Continues what lies on disk if it is of this length, else starts from nothing.
+    /// Continues what lies on disk if it is of this length, else starts from nothing. What cannot be
+    /// looked at is left alone.
     pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
         let layout = store.layout();
         let subject = Subject { id, length };
-        if let Some(resumed) = resume(layout, subject) {
-            let (data, file, present) = resumed;
+        if let Some((data, file, present)) = resume(layout, subject)? {
             let marks = Marks {
                 durable: present.clone(),
                 present,
@@ -319,13 +319,17 @@ impl Partial {
 
     /// Removes it. Whoever still has it open can read what was there, and write no more.
     pub fn discard(&self) {
+        self.discard_by(remove_files);
+    }
+
+    fn discard_by(&self, remove: impl Fn(&Layout, &ContentId) -> Result<(), StoreError>) {
         let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
         if *state != State::Open {
             return;
         }
         *state = State::Discarded;
         self.0.open.store(false, Ordering::Release);
-        if let Err(error) = remove_files(self.0.store.layout(), &self.id()) {
+        if let Err(error) = remove(self.0.store.layout(), &self.id()) {
             warn!(id = %self.id(), %error, "partial content could not be removed");
         }
     }
@@ -333,6 +337,12 @@ impl Partial {
     /// Whether it can still be written to.
     pub(super) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Returns when a change of its state that has begun is done, and its files are renamed or
+    /// gone: they have the names that new partial content of this id will have.
+    pub(super) fn wait_for_change(&self) {
+        drop(self.0.state.write().unwrap_or_else(|e| e.into_inner()));
     }
 }
 
@@ -380,32 +390,94 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What an earlier run left of `subject`; anything doubtful counts as nothing.
-fn resume(layout: &Layout, subject: Subject) -> Option<(File, MapFile, RangeSet)> {
-    let map = open_for_writing(&layout.partial_map(&subject.id)).ok()?;
-    if MapFile::subject_of(&map).ok()?? != subject {
-        return None;
+/// What an earlier run left of `subject`. What is not there, speaks of something else or is damaged
+/// is `None` and may be removed; what cannot be looked at now, be it for want of descriptors, may
+/// be nearly complete, and is an error.
+fn resume(
+    layout: &Layout,
+    subject: Subject,
+) -> Result<Option<(File, MapFile, RangeSet)>, StoreError> {
+    let path = layout.partial_map(&subject.id);
+    let unread = |e| StoreError::io("read", &path, e);
+    let Some(map) = open_if_there(&path)? else {
+        return Ok(None);
+    };
+    if MapFile::subject_of(&map).map_err(unread)? != Some(subject) {
+        return Ok(None);
     }
-    let data = open_for_writing(&layout.partial_data(&subject.id)).ok()?;
-    if data.metadata().ok()?.len() != subject.length {
-        return None;
+    let data_path = layout.partial_data(&subject.id);
+    let Some(data) = open_if_there(&data_path)? else {
+        return Ok(None);
+    };
+    let found = data
+        .metadata()
+        .map_err(|e| StoreError::io("read", &data_path, e))?;
+    if found.len() != subject.length {
+        return Ok(None);
     }
-    let (mut map, present) = MapFile::load(map).ok()??;
+    let Some((mut map, present)) = MapFile::load(map).map_err(unread)? else {
+        return Ok(None);
+    };
     if let Err(error) = map.wipe_torn() {
         // The first sync does it, or fails.
         warn!(id = %subject.id, %error, "the map of partial content could not be written");
     }
-    Some((data, map, present))
+    Ok(Some((data, map, present)))
+}
+
+fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
+    match open_for_writing(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(StoreError::io("open", path, e)),
+    }
 }
 
 /// Removes the map, durably, and then the data: a map must never speak of other data than its own.
 pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreError> {
     let map = layout.partial_map(id);
-    if map.exists() {
-        remove_file(&map)
-            .and_then(|()| sync_folder(&layout.partial_root()))
-            .map_err(|e| StoreError::io("remove", &map, e))?;
-    }
+    let remove_map = || -> io::Result<()> {
+        if map.try_exists()? {
+            remove_file(&map)?;
+            sync_folder(&layout.partial_root())?;
+        }
+        Ok(())
+    };
+    remove_map().map_err(|e| StoreError::io("remove", &map, e))?;
     let data = layout.partial_data(id);
     remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_begun_while_the_former_is_removed_is_not_removed_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let id = ContentId::sha256([7; 32]);
+        let former = store.partial(&id, LEAF).unwrap();
+        let (begun, new) = mpsc::channel();
+        former.discard_by(|layout, id| {
+            let (store, id, begun) = (store.clone(), *id, begun.clone());
+            std::thread::spawn(move || begun.send(store.partial(&id, LEAF)));
+            // Time enough to begin, for whoever does not wait for the removal.
+            if let Ok(early) = new.recv_timeout(Duration::from_millis(300)) {
+                begun_again(&early.unwrap());
+            }
+            remove_files(layout, &id)
+        });
+        let new = new.recv_timeout(Duration::from_secs(30));
+        let new = new.expect("it was begun during the removal").unwrap();
+        begun_again(&new);
+        assert_eq!(new.complete().unwrap().length(), LEAF);
+    }
+
+    fn begun_again(partial: &Partial) {
+        partial.write_at(0, &[1; LEAF as usize]).unwrap();
+        partial.note_present(ByteRange::at(0, LEAF));
+    }
 }

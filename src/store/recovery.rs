@@ -78,12 +78,14 @@ impl Store {
             let recovered = match PartialName::parse(&name) {
                 Some(PartialName::Unfinished) => remove_file(&folder.join(&name))
                     .map_err(|e| StoreError::io("remove", &folder, e)),
-                Some(PartialName::Data(id)) if !layout.partial_map(&id).exists() => {
-                    partial::remove_files(layout, &id)
-                }
+                Some(PartialName::Data(id)) => match is_there(&layout.partial_map(&id)) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => partial::remove_files(layout, &id),
+                    Err(error) => Err(error),
+                },
                 Some(PartialName::Map(id)) => self.recover_map(&id),
-                // Partial content, or nothing of ours.
-                Some(PartialName::Data(_)) | None => Ok(()),
+                // Nothing of ours.
+                None => Ok(()),
             };
             if let Err(error) = recovered {
                 warn!(name, %error, "partial content could not be recovered");
@@ -94,9 +96,11 @@ impl Store {
 
     fn recover_map(&self, id: &ContentId) -> Result<(), StoreError> {
         let layout = self.layout();
-        let complete = match fs::metadata(layout.complete(id)) {
-            Ok(found) if found.is_file() => Some(found.len()),
-            _ => None,
+        let path = layout.complete(id);
+        let complete = match fs::metadata(&path) {
+            Ok(found) => found.is_file().then_some(found.len()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(StoreError::io("open", &path, e)),
         };
         match complete {
             // The map is removed when the index is durable.
@@ -107,7 +111,7 @@ impl Store {
                 self.0.index.add_complete(&[(*id, length)])?;
                 self.changed(1, Some((*id, length)))
             }
-            None if layout.partial_data(id).exists() => self.remove_blank(id),
+            None if is_there(&layout.partial_data(id))? => self.remove_blank(id),
             None => partial::remove_files(layout, id),
         }
     }
@@ -209,6 +213,13 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Whether there is something at `path`. That it cannot be told is an error: what is removed for
+/// want of the other file must be known to want it.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    path.try_exists()
+        .map_err(|e| StoreError::io("open", path, e))
 }
 
 /// The names in a folder that are text; ours all are.

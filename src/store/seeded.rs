@@ -26,8 +26,8 @@ pub struct Seeded {
 }
 
 impl Store {
-    /// Seeds the file at `path`, which was `identity` when it was hashed to `digests`. Absolute;
-    /// its last component must not be a symbolic link, since none is followed when it is opened.
+    /// Seeds the file at `path`, which was `identity` when it was hashed to `digests`. Absolute; no
+    /// component may be a symbolic link, since none is followed when it is opened.
     ///
     /// # Errors
     /// What the index or the disk said.

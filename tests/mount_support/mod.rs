@@ -386,12 +386,17 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Kills `child` with `signal`; its status and how long it took to die.
-pub fn kill(child: &mut Child, signal: i32) -> (ExitStatus, Duration) {
-    let start = Instant::now();
+/// Sends `signal` to `child`, which has not been waited for.
+pub fn send(child: &Child, signal: i32) {
     let pid = libc::pid_t::try_from(child.id()).unwrap();
     // SAFETY: signals a child that has not been waited for, so the number is still its own.
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}
+
+/// Kills `child` with `signal`; its status and how long it took to die.
+pub fn kill(child: &mut Child, signal: i32) -> (ExitStatus, Duration) {
+    let start = Instant::now();
+    send(child, signal);
     let mut status = None;
     until("the signalled process ends", || {
         status = child.try_wait().unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::content::ContentId;
+use std::fs::OpenOptions;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -98,6 +99,43 @@ fn a_link_that_is_named_is_followed() {
     seed_paths(&store, std::slice::from_ref(&link), &log).unwrap();
     let seeded = log.seeded.into_inner().unwrap();
     assert_eq!(seeded, [(link, Hash(sha256(b"alpha")))]);
+}
+
+#[test]
+fn a_folder_that_becomes_a_link_does_not_lead_out_of_the_tree() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = fs::canonicalize(dir.path()).unwrap();
+    let store = Store::open(&dir.join("store")).unwrap();
+    for folder in ["tree", "tree/inner", "private"] {
+        fs::create_dir(dir.join(folder)).unwrap();
+    }
+    fs::write(dir.join("tree/inner/key"), b"bait").unwrap();
+    fs::write(dir.join("private/key"), b"secret").unwrap();
+
+    /// Puts a link in place of the folder once the file in it has been found.
+    struct Thief(Log, PathBuf);
+    impl Observer for Thief {
+        fn found(&self, _: u64) {
+            fs::rename(self.1.join("tree/inner"), self.1.join("tree/aside")).unwrap();
+            symlink(self.1.join("private"), self.1.join("tree/inner")).unwrap();
+        }
+        fn progress(&self, _: u64) {}
+        fn seeded(&self, file: &SeededFile<'_>) {
+            self.0.seeded(file);
+        }
+        fn skipped(&self, path: &Path, why: &Skip) {
+            self.0.skipped(path, why);
+        }
+        fn wanted(&self) -> bool {
+            true
+        }
+    }
+    let thief = Thief(Log::default(), dir.clone());
+    seed_paths(&store, &[dir.join("tree/inner")], &thief).unwrap();
+    assert_eq!(thief.0.seeded.into_inner().unwrap(), []);
+    assert_eq!(thief.0.skipped.into_inner().unwrap().len(), 1);
+    let secret = ContentId::sha256(sha256(b"secret"));
+    assert!(store.open_content(&secret).unwrap().is_none());
 }
 
 #[test]
