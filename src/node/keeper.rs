@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::messages::Keep;
-use super::shared::{Shared, disk_failure};
-use super::transfer::Transfer;
+use super::shared::{Shared, disk_failure, io_failure};
+use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, ContentId, Kind};
 use crate::store::{Content, Hashing, StoreError};
 
@@ -94,8 +94,15 @@ fn left_to_learn(shared: &Shared) -> VecDeque<ContentId> {
 }
 
 fn keep(shared: &Shared, transfer: &Arc<Transfer>) {
+    if transfer.phase() != Phase::Proven {
+        return;
+    }
     match transfer.partial.complete() {
         Ok(_) => shared.is_kept(transfer),
+        Err(error) if transfer.partial.present_bytes() < transfer.length => {
+            warn!(id = %transfer.id, %error, "the disk lost complete content; it is fetched again");
+            shared.is_lost(transfer, disk_failure(&error));
+        }
         Err(error) => {
             // It stays readable as it is, and is completed after the next start.
             warn!(id = %transfer.id, %error, "could not keep complete content");
@@ -126,6 +133,9 @@ fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
         // The kernel may have dropped what it could not write: it is fetched again.
         transfer.only_kept(&transfer.partial.present());
         shared.lost(transfer.id, ByteRange::new(0, u64::MAX));
+        if transfer.phase() == Phase::Proven && transfer.partial.present_bytes() < transfer.length {
+            shared.is_lost(transfer, io_failure(&error));
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::messages::Command;
 use super::pending::Waiting;
-use super::shared::{Shared, lock};
+use super::shared::{LeftOver, Shared, lock};
 use super::transfer::Transfer;
 use super::types::Failure;
 use crate::content::{ByteRange, ContentId};
@@ -26,25 +26,11 @@ impl Shared {
     /// has another length. All its bytes are given up, who waits for the whole begins anew.
     pub fn is_wrong(&self, transfer: &Arc<Transfer>, other_length: bool) {
         let id = transfer.id;
-        let (mut released, suppliers) = transfer.is_wrong();
+        let (mut released, suppliers) = transfer.is_wrong(Failure::WrongContent);
         let wholes = std::mem::take(&mut released.wholes);
         // The files go first: who begins anew must not find them.
         transfer.partial.discard();
-        self.cache.forget(&id);
-        {
-            let mut transfers = lock(&self.transfers);
-            let current = transfers
-                .get(&id)
-                .is_some_and(|current| Arc::ptr_eq(current, transfer));
-            if current {
-                transfers.remove(&id);
-            }
-            if current || !transfers.contains_key(&id) {
-                self.mailbox.post(Command::WantAnew(Arc::clone(transfer)));
-                self.mailbox
-                    .post(Command::Refetch(id, ByteRange::new(0, u64::MAX)));
-            }
-        }
+        self.part_with(transfer, None);
         if !other_length {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");
             lock(&self.wrong).put(id, Instant::now());
@@ -60,6 +46,44 @@ impl Shared {
                 whole.attempts -= 1;
                 self.fetch_whole(id, whole);
             }
+        }
+    }
+
+    /// The disk lost some of what had been proven: handles that had it as proven end with `failure`,
+    /// and so does who waits for the whole. Who opens it again goes on from what is left.
+    pub fn is_lost(&self, transfer: &Arc<Transfer>, failure: Failure) {
+        let (mut released, _) = transfer.is_wrong(failure);
+        let wholes = std::mem::take(&mut released.wholes);
+        let left = LeftOver {
+            length: transfer.length,
+            present: transfer.partial.present_bytes(),
+            since: Instant::now(),
+        };
+        self.part_with(transfer, Some(left));
+        self.release(transfer, released);
+        for whole in wholes {
+            whole.ticket.fail(failure);
+        }
+    }
+
+    /// A transfer that goes on no more makes way for a next one, which finds what is `left`.
+    fn part_with(&self, transfer: &Arc<Transfer>, left: Option<LeftOver>) {
+        let id = transfer.id;
+        self.cache.forget(&id);
+        let mut transfers = lock(&self.transfers);
+        let current = transfers
+            .get(&id)
+            .is_some_and(|current| Arc::ptr_eq(current, transfer));
+        if current {
+            transfers.remove(&id);
+            if let Some(left) = left {
+                lock(&self.left_over).insert(id, left);
+            }
+        }
+        if current || !transfers.contains_key(&id) {
+            self.mailbox.post(Command::WantAnew(Arc::clone(transfer)));
+            self.mailbox
+                .post(Command::Refetch(id, ByteRange::new(0, u64::MAX)));
         }
     }
 

@@ -30,7 +30,8 @@ pub(super) enum Phase {
     Proven,
     /// It lies in the store as complete content.
     Kept,
-    /// The whole has another hash, or another length: what was given of it may be wrong.
+    /// The whole has another hash, or another length, or the disk lost it: what was given of it may
+    /// be wrong.
     Wrong,
 }
 
@@ -54,6 +55,8 @@ type Ahead = BTreeMap<u64, Vec<ByteRange>>;
 
 struct State {
     phase: Phase,
+    /// How reads end once the phase is `Wrong`.
+    failure: Failure,
     /// Bytes that can be read from the backing file; finer than the store's leaves.
     present: RangeSet,
     /// Bytes that are in the backing file and wait for their leaf to be verified.
@@ -159,6 +162,7 @@ impl Transfer {
             leaves: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
+                failure: Failure::WrongContent,
                 present,
                 landed: RangeSet::new(),
                 recheck: RangeSet::new(),
@@ -235,7 +239,7 @@ impl Transfer {
     ) -> Admission {
         let mut state = self.state();
         match state.phase {
-            Phase::Wrong => return Admission::Fails(Failure::WrongContent),
+            Phase::Wrong => return Admission::Fails(state.failure),
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
@@ -400,11 +404,17 @@ impl Transfer {
         self.state().hashed = end;
     }
 
-    /// Everything is hashed and right: all reads may be answered.
+    /// Everything is hashed and right: all reads may be answered. Unless the disk has lost some of
+    /// it meanwhile: that has to come and be hashed once more.
     pub fn proved(&self) -> Released {
         let mut state = self.state();
         let mut released = Released::default();
         if state.phase != Phase::Arriving {
+            return released;
+        }
+        let here = state.present.bytes().min(self.partial.present_bytes());
+        if here < self.length || !state.vouched && state.hashed < self.length {
+            state.queued_for_proof = false;
             return released;
         }
         state.phase = Phase::Proven;
@@ -427,15 +437,17 @@ impl Transfer {
         std::mem::take(&mut self.state().wholes)
     }
 
-    /// It is not what its id says: every read fails from now on. Returns who supplied it.
-    pub fn is_wrong(&self) -> (Released, BTreeMap<SocketAddr, u64>) {
+    /// It is not what its id says, or is lost: every read fails so from now on. Returns who supplied
+    /// it.
+    pub fn is_wrong(&self, failure: Failure) -> (Released, BTreeMap<SocketAddr, u64>) {
         let mut state = self.state();
         state.phase = Phase::Wrong;
+        state.failure = failure;
         state.ahead.clear();
         let failed = state
             .waiters
             .drain(..)
-            .map(|waiter| (Failure::WrongContent, waiter.ticket))
+            .map(|waiter| (failure, waiter.ticket))
             .collect();
         let released = Released {
             ready: Vec::new(),

@@ -20,7 +20,7 @@ const LONG: u64 = 64 << 20;
 pub struct Hashing(How);
 
 enum How {
-    InMemory(ContentHasher),
+    InMemory(Box<ContentHasher>),
     Streaming {
         hasher: Box<StreamingHasher>,
         file: TreeFile,
@@ -52,7 +52,7 @@ impl Store {
             StreamingHasher::new(length)
         };
         Ok(Hashing(match hasher {
-            None => How::InMemory(ContentHasher::new()),
+            None => How::InMemory(Box::new(ContentHasher::new())),
             Some(hasher) => How::Streaming {
                 hasher: Box::new(hasher),
                 file: TreeFile::create(self)?,

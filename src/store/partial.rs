@@ -232,10 +232,8 @@ impl Partial {
             let dirty = std::mem::take(&mut marks.dirty);
             (marks.present.clone(), dirty)
         };
-        if let Err(error) = sync_data(&self.0.data) {
-            let mut marks = lock(&self.0.marks);
-            marks.present = marks.durable.clone();
-            marks.dirty.extend(dirty);
+        if let Err(error) = self.sync_data_by(sync_data) {
+            lock(&self.0.marks).dirty.extend(dirty);
             return Err(error);
         }
         let written = dirty
@@ -265,6 +263,13 @@ impl Partial {
         written
     }
 
+    fn sync_data_by(&self, sync_data: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+        sync_data(&self.0.data).inspect_err(|_| {
+            let mut marks = lock(&self.0.marks);
+            marks.present = marks.durable.clone();
+        })
+    }
+
     /// Turns it into complete content, durably. The caller has proven that all of it is right.
     ///
     /// After a crash at any point it is either still this partial content or complete; doing it
@@ -272,7 +277,8 @@ impl Partial {
     ///
     /// # Errors
     /// [`StoreError::Incomplete`] while bytes are missing, [`StoreError::Discarded`], or what the
-    /// disk said: then it is still partial and can be completed later.
+    /// disk said: then it is still partial and can be completed later, though some of it may have to
+    /// be fetched again ([`Partial::present_bytes`] tells, see [`Partial::sync`]).
     pub fn complete(&self) -> Result<Content, StoreError> {
         let id = self.id();
         let store = &self.0.store;
@@ -299,7 +305,7 @@ impl Partial {
         // The map is made durable too: one without data is the note by which `Store::open` finds
         // content that was renamed but not yet in the index.
         self.sync_by(File::sync_all)
-            .and_then(|()| self.0.data.sync_all())
+            .and_then(|()| self.sync_data_by(File::sync_all))
             .map_err(|e| StoreError::io("write", &from, e))?;
         store.land(&id, self.length(), &from)?;
         *state = State::Complete;

@@ -240,7 +240,7 @@ impl Swarm {
         let Some(peer) = self.peers.get(&from) else {
             return;
         };
-        let passed_over: Vec<_> = peer.passed_over().into_iter().collect();
+        let passed_over: Vec<_> = peer.passed_over().collect();
         for (id, start) in passed_over {
             if let Some(fetch) = self.fetches.get_mut(&id) {
                 fetch.hurry(now, start);

@@ -14,7 +14,7 @@ pub use peer::{Peer, Question, Reply, Rule, part};
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::{ContentHasher, ContentId, Digests};
@@ -65,6 +65,10 @@ pub struct Place(TempDir);
 impl Place {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     fn store(&self) -> PathBuf {

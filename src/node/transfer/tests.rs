@@ -154,13 +154,14 @@ proptest! {
             prop_assert!(scene.given(handle).0.bytes() < length);
         }
         if right {
+            scene.transfer.hashed(length);
             let released = scene.transfer.proved();
             scene.release(released);
             prop_assert!(matches!(scene.read(0, whole), Admission::Ready));
             prop_assert!(!scene.given(0).1);
         } else {
             let before: Vec<_> = (0..3).map(|handle| scene.given(handle).0).collect();
-            let (released, suppliers) = scene.transfer.is_wrong();
+            let (released, suppliers) = scene.transfer.is_wrong(Failure::WrongContent);
             scene.release(released);
             prop_assert_eq!(suppliers.values().sum::<u64>(), length);
             for (handle, before) in before.iter().enumerate() {
