@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::ContentId;
-use cjp2pfs::mount::Options;
+use cjp2pfs::mount::{Options, UNMOUNT_LIMIT};
 use cjp2pfs::node::Failure;
 use mount_support::{Answer, Content, Mount, bytes, until};
 
@@ -271,7 +271,7 @@ fn a_reader_of_passed_content_goes_on_when_the_mount_is_cut_off() {
     let mut read = vec![0; 1000];
     file.read_exact(&mut read).unwrap();
     let mounted = mount.mounted.take().unwrap();
-    mounted.unmount(Duration::from_millis(100)).unwrap();
+    mounted.unmount(UNMOUNT_LIMIT).unwrap();
     file.read_to_end(&mut read).unwrap();
     assert!(read == data);
 }
