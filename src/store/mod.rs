@@ -18,6 +18,7 @@
 //! No lock is held across an fsync where a reader would wait for it.
 
 mod cache;
+mod direct;
 mod error;
 mod file;
 mod hashing;
@@ -52,6 +53,7 @@ use tracing::warn;
 use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
+pub use direct::{ALIGNMENT, AlignedBuffer};
 pub use error::StoreError;
 pub use file::Content;
 pub use hashing::{Hashed, Hashing};
