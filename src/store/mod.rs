@@ -21,6 +21,8 @@ mod cache;
 mod direct;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hashing;
 mod holes;
 mod identity;
