@@ -11,6 +11,8 @@ mod descriptor_limit;
 mod exit_codes;
 mod explain;
 mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod generate;
 mod get;

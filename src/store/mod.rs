@@ -22,6 +22,8 @@ mod direct;
 mod error;
 mod eviction;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hashing;
 mod held;
 mod holes;
