@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 
-SUFFIXES = ("", "", ".mp4", ".tar.gz", ".")
+SUFFIXES = ("", "", ".mp4", ".tar.gz", ".")  # which change nothing of a name on a mount
 MOST_HANDLES = 12
 LONGEST = 300_000
 DIRECT = getattr(os, "O_DIRECT", 0)
@@ -55,6 +55,9 @@ class Worker(threading.Thread):
         super().__init__()
         self.options = options
         self.random = random.Random(options.seed * 1000 + number)
+        is_mount = os.path.ismount(options.mount)
+        self.suffixes = SUFFIXES if is_mount else ("",)
+        self.flags = (0, 0, 0, os.O_NOFOLLOW, os.O_NONBLOCK, DIRECT if is_mount else 0)
         self.names = sorted(
             os.path.relpath(os.path.join(folder, name), options.plain)
             for folder, _, names in os.walk(options.plain) for name in names
@@ -151,8 +154,8 @@ class Worker(threading.Thread):
         if len(self.pairs) >= MOST_HANDLES:
             self.pairs.pop(self.random.randrange(len(self.pairs))).close()
         name = self.random.choice(self.names)
-        flags = os.O_RDONLY | self.random.choice((0, 0, 0, os.O_NOFOLLOW, os.O_NONBLOCK, DIRECT))
-        path = self.path(name, self.random.choice(SUFFIXES))
+        flags = os.O_RDONLY | self.random.choice(self.flags)
+        path = self.path(name, self.random.choice(self.suffixes))
         mount = self.spare(lambda: os.open(path, flags))
         if mount is None:
             return
@@ -215,7 +218,7 @@ class Worker(threading.Thread):
 
     def stat(self):
         name = self.random.choice(self.names)
-        path = self.path(name, self.random.choice(SUFFIXES))
+        path = self.path(name, self.random.choice(self.suffixes))
         found = self.spare(lambda: os.stat(path))
         if found is not None:
             self.check_stat(name, found, os.stat(os.path.join(self.options.plain, name)).st_size)
