@@ -33,6 +33,7 @@ mod map;
 mod one_leaf;
 mod open_files;
 mod partial;
+mod passed;
 mod prefixes;
 mod record;
 mod recovery;
@@ -59,11 +60,13 @@ pub use hashing::{Hashed, Hashing};
 pub use identity::Identity;
 pub use link_free::open_link_free;
 pub use partial::Partial;
+pub use passed::Passed;
 pub use seeded::Seeded;
 
 use index::Index;
 use layout::{Layout, create_folder, remove_file, sync_folder};
 use open_files::OpenFiles;
+use passed::PassedFiles;
 use prefixes::Prefixes;
 
 /// Changes of the index after which it is made durable.
@@ -100,6 +103,7 @@ struct Inner {
     index: Index,
     prefixes: Prefixes,
     open_files: OpenFiles,
+    passed: PassedFiles,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     empty: Content,
@@ -133,6 +137,7 @@ impl Store {
             index,
             prefixes,
             open_files: OpenFiles::new(),
+            passed: PassedFiles::default(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,
