@@ -113,13 +113,22 @@ fn a_difference_is_found() {
     requires_python!();
     let place = Place::new();
     let plain = plain_folder(&place);
-    let other = place.folder("other");
-    let told = |other: &Path| -> Finished { run(&mut reader(&plain, other, 1, 400), LATER) };
+    let copied = |name: &str| {
+        let to = place.folder(name);
+        run(
+            Command::new("cp").arg("-r").arg(plain.join(".")).arg(&to),
+            LATER,
+        )
+        .ok();
+        to
+    };
     // A folder that can be written to is no mount.
-    copy_tree(&plain, &other);
-    let said = told(&other).failed(1);
+    let writable = copied("writable");
+    let told = run(&mut reader(&plain, &writable, 1, 400), LATER);
+    let said = told.failed(1);
     assert!(said.contains("seed 1, after"), "{said}");
 
+    let other = copied("other");
     let read = |other: &Path| -> Finished {
         let mut command = reader(&plain, other, 1, 400);
         run(command.args(["--only", "open,pread,close"]), LATER)
@@ -142,12 +151,4 @@ fn a_difference_is_found() {
         said.contains("FileNotFound") || said.contains("different"),
         "{said}"
     );
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    run(
-        Command::new("cp").arg("-r").arg(from.join(".")).arg(to),
-        LATER,
-    )
-    .ok();
 }

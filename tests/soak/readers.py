@@ -126,7 +126,7 @@ class Reader(threading.Thread):
         if code == 1 and "Difference" in error:
             self.wrong.append(f"model on {self.node.name}: {error[-600:]}")
         elif code == 1 and "took longer" in error:
-            self.slow.append(f"model on {self.node.name}: {error[:200]}")
+            self.slow.append(f"model on {self.node.name}: {error[:1500]}")
         return code == 0, json.loads(out)["bytes"] if out.startswith(b"{") else 0
 
     def look(self, file):
