@@ -32,6 +32,7 @@ import time
 SUFFIXES = ("", "", ".mp4", ".tar.gz", ".")  # which change nothing of a name on a mount
 MOST_HANDLES = 12
 LONGEST = 300_000
+PAGE = 4096
 DIRECT = getattr(os, "O_DIRECT", 0)
 
 
@@ -42,8 +43,8 @@ class Difference(Exception):
 class Pair:
     """One file, open in the mount and in the plain folder."""
 
-    def __init__(self, name, mount, plain, length):
-        self.name, self.mount, self.plain, self.length = name, mount, plain, length
+    def __init__(self, name, mount, plain, length, direct):
+        self.name, self.mount, self.plain, self.length, self.direct = name, mount, plain, length, direct
 
     def close(self):
         os.close(self.plain)
@@ -98,6 +99,11 @@ class Worker(threading.Thread):
 
     def pick(self):
         return self.random.choice(self.pairs)
+
+    def pick_buffered(self):
+        """One that any bytes can be read of; `None` where there is none."""
+        buffered = [pair for pair in self.pairs if not pair.direct]
+        return self.random.choice(buffered) if buffered else None
 
     def path(self, name, suffix=""):
         return os.path.join(self.options.mount, name + suffix)
@@ -163,7 +169,7 @@ class Worker(threading.Thread):
         if mount is None:
             return
         plain = os.open(os.path.join(self.options.plain, name), os.O_RDONLY)
-        self.pairs.append(Pair(name, mount, plain, os.fstat(plain).st_size))
+        self.pairs.append(Pair(name, mount, plain, os.fstat(plain).st_size, bool(flags & DIRECT)))
 
     def close(self):
         self.shut(self.pairs.pop(self.random.randrange(len(self.pairs))))
@@ -171,10 +177,12 @@ class Worker(threading.Thread):
     def dup(self):
         if len(self.pairs) < MOST_HANDLES:
             pair = self.pick()
-            self.pairs.append(Pair(pair.name, os.dup(pair.mount), os.dup(pair.plain), pair.length))
+            self.pairs.append(Pair(pair.name, os.dup(pair.mount), os.dup(pair.plain), pair.length, pair.direct))
 
     def read(self):
-        pair, size = self.pick(), self.size()
+        pair, size = self.pick_buffered(), self.size()
+        if pair is None:
+            return
         at = os.lseek(pair.mount, 0, os.SEEK_CUR)
         got = self.spare(lambda: os.read(pair.mount, size))
         self.compare(f"read {size} at {at} of {pair.name}", got, os.read(pair.plain, size))
@@ -185,11 +193,24 @@ class Worker(threading.Thread):
     def pread(self):
         pair, size = self.pick(), self.size()
         at = self.offset(pair)
+        if pair.direct:
+            return self.pread_direct(pair, size, at)
         got = self.spare(lambda: os.pread(pair.mount, size, at))
         self.compare(f"pread {size} at {at} of {pair.name}", got, os.pread(pair.plain, size, at))
 
+    def pread_direct(self, pair, size, at):
+        """Whole pages into whole pages, as must be where the disk is read without a cache."""
+        at, size = at // PAGE * PAGE, -(-size // PAGE) * PAGE
+        with mmap.mmap(-1, size) as buffer:
+            got = self.spare(lambda: os.preadv(pair.mount, [buffer], at))
+            if got is not None:
+                expected = os.pread(pair.plain, size, at)
+                self.compare(f"direct pread {size} at {at} of {pair.name}", buffer[:got], expected)
+
     def preadv(self):
-        pair = self.pick()
+        pair = self.pick_buffered()
+        if pair is None:
+            return
         at = self.offset(pair)
         sizes = [self.random.randrange(1, 20_000) for _ in range(self.random.randint(1, 8))]
         buffers = [[bytearray(size) for size in sizes] for _ in range(2)]
@@ -286,7 +307,9 @@ class Worker(threading.Thread):
                 one.close()
 
     def sendfile(self):
-        pair, size = self.pick(), self.size()
+        pair, size = self.pick_buffered(), self.size()
+        if pair is None:
+            return
         at = self.offset(pair)
         to = os.memfd_create("sent")
         try:
@@ -305,7 +328,7 @@ class Worker(threading.Thread):
             return
         with open(os.path.join(self.options.plain, name), "rb") as plain:
             expected = plain.read()
-        got, size = b"", self.random.choice((4096, 65536, 1 << 20))
+        got, size = bytearray(), self.random.choice((4096, 65536, 1 << 20))
         try:
             while True:
                 part = self.spare(lambda: os.read(fd, size))
@@ -313,7 +336,8 @@ class Worker(threading.Thread):
                     break
                 got += part
         finally:
-            os.close(fd)
+            self.spare(lambda: os.close(fd))
+        got = bytes(got)
         if not self.options.spare or part is not None:
             self.bytes += len(got)
             self.same(f"all of {name}", got, expected)
