@@ -6,6 +6,7 @@
 mod groups;
 mod hasher;
 mod id;
+pub mod listing;
 mod range;
 pub mod tree;
 mod tree_writer;
