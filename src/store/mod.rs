@@ -35,6 +35,7 @@ mod partial;
 mod prefixes;
 mod record;
 mod recovery;
+mod roots;
 mod seeded;
 mod trees;
 
@@ -57,6 +58,7 @@ pub use hashing::{Hashed, Hashing};
 pub use identity::Identity;
 pub use link_free::open_link_free;
 pub use partial::Partial;
+pub use roots::Root;
 pub use seeded::Seeded;
 
 use index::Index;
