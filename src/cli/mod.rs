@@ -16,6 +16,7 @@ mod get;
 mod hash;
 mod human;
 mod logging;
+mod ls;
 mod mount;
 mod node_run;
 mod progress;
@@ -24,6 +25,7 @@ mod seed;
 mod settings;
 mod signals;
 mod umount;
+mod unseed;
 mod values;
 
 use std::io::Write;
@@ -61,6 +63,8 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),
         Command::Seed(seed) => seed::run(&seed, config),
+        Command::Unseed(unseed) => unseed::run(&unseed, config),
+        Command::Ls(ls) => ls::run(&ls, config),
         Command::Get(get) => get::run(&get, config),
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),

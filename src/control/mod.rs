@@ -7,6 +7,9 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
+//! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
+//! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -18,7 +21,9 @@
 //! take to arrive: a local program that goes wrong cannot take the daemon with it.
 
 mod client;
+mod paths;
 mod routes;
+mod seeding;
 mod server;
 mod socket;
 
@@ -27,6 +32,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
+pub use paths::ToldPath;
+pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;

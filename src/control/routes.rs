@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::seeding;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -27,14 +28,16 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-struct Shared {
-    daemon: Daemon,
-    streams: Arc<Semaphore>,
+pub(super) struct Shared {
+    pub daemon: Daemon,
+    pub streams: Arc<Semaphore>,
 }
 
 type Access = State<Arc<Shared>>;
@@ -51,7 +54,14 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
         .layer(DefaultBodyLimit::max(0))
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 
@@ -292,7 +302,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 /// Why a request is not answered with what it asked for.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub StatusCode, pub String);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {

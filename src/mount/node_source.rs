@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::source::{Backing, Reading, Source, Space, Waiting};
 use crate::content::ContentId;
+use crate::node::seeding::Seeder;
 use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
     node: Node,
     store: PathBuf,
+    seeder: Option<Seeder>,
 }
 
 impl NodeSource {
@@ -21,7 +23,20 @@ impl NodeSource {
     /// shows for the mount.
     #[must_use]
     pub fn new(node: Node, store: PathBuf) -> Self {
-        Self { node, store }
+        Self {
+            node,
+            store,
+            seeder: None,
+        }
+    }
+
+    /// Shows what `seeder` seeds.
+    #[must_use]
+    pub fn with_seeder(self, seeder: Seeder) -> Self {
+        Self {
+            seeder: Some(seeder),
+            ..self
+        }
     }
 }
 

@@ -107,10 +107,7 @@ pub fn seed_paths(
 /// # Errors
 /// What is in it cannot be listed. What is wrong with a file is told to the observer and leaves it
 /// out.
-pub fn list_folder(
-    path: &Path,
-    observer: &dyn Observer,
-) -> Result<Option<Listing>, ListingError> {
+pub fn list_folder(path: &Path, observer: &dyn Observer) -> Result<Option<Listing>, ListingError> {
     let start = Start::Argument(path.to_owned());
     // Only a store can fail.
     let gathered = Pass::alone(observer).run(&[start]).unwrap_or_default();

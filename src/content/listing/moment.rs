@@ -30,7 +30,11 @@ pub(super) fn read(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = text.get(from..to)?;
         let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-        if all_digits { digits.parse().ok() } else { None }
+        if all_digits {
+            digits.parse().ok()
+        } else {
+            None
+        }
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);

@@ -138,7 +138,10 @@ fn malformed_text_is_refused() {
         ("name\n", "na\rme\n"),
         ("name\n", "name\n\n"),
         ("name\n", "name\n# 3 2024-05-01T12:34:56Z 644 -\n"),
-        (ABC, "BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (
+            ABC,
+            "BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        ),
         (ABC, "é"),
         ("ba78", "\\ba78"),
     ] {

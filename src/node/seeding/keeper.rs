@@ -235,6 +235,9 @@ impl Seeder {
             .name("seeding".into())
             .spawn(move || {
                 for root in inner.store.roots() {
+                    if inner.watching.was_gone_over(&root.path) {
+                        continue;
+                    }
                     if let Err(error) = inner.go_over(&root.path, &Silent) {
                         tracing::warn!(%error, root = %root.path.display(), "seeding failed");
                     }
@@ -508,7 +511,9 @@ impl Inner {
             None
         };
         let now = Root {
-            listing: listing.as_ref().and_then(|made| made.as_ref().ok().copied()),
+            listing: listing
+                .as_ref()
+                .and_then(|made| made.as_ref().ok().copied()),
             files,
             bytes: found.bytes,
             ..root.clone()

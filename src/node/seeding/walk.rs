@@ -50,7 +50,8 @@ impl Walk<'_> {
         };
         match real {
             Ok(real) => {
-                self.work.gather(number, |found| found.real = Some(real.clone()));
+                self.work
+                    .gather(number, |found| found.real = Some(real.clone()));
                 self.visit(&Place {
                     start: number,
                     shown,
@@ -129,7 +130,8 @@ impl Walk<'_> {
                 path: path.into(),
                 what: what(),
             };
-            self.work.gather(place.start, |found| found.entries.push(entry));
+            self.work
+                .gather(place.start, |found| found.entries.push(entry));
         }
     }
 

@@ -31,8 +31,10 @@ const TICK: Duration = Duration::from_millis(100);
 const DIRTY: usize = 10_000;
 /// How long after a change the listing is made anew, at the least.
 const LISTING_AFTER: Duration = Duration::from_secs(1);
-/// A root is gone over so that it takes a tenth of the time.
+/// A root is gone over so that it takes a tenth of the time ...
 const SHARE: u32 = 10;
+/// ... but no later than this: the first time takes long because it hashes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Everything is gone over after so long even if nothing seems to change.
 const ANYWAY: Duration = Duration::from_secs(15 * 60);
 /// Threads that hash changed files at once.
@@ -126,6 +128,11 @@ impl Watching {
     /// A root has been gone over, which took this long.
     pub fn gone_over(&self, root: &Path, took: Duration) {
         lock(&self.passes).insert(root.to_owned(), (Instant::now(), took));
+    }
+
+    /// Whether it has been, since the start.
+    pub fn was_gone_over(&self, root: &Path) -> bool {
+        lock(&self.passes).contains_key(root)
     }
 
     pub fn stop(&self) {
@@ -226,8 +233,10 @@ impl Follower {
         }
         let now = Instant::now();
         for path in event.paths {
-            if matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_)))
-                && lock(&inner.watching.watched).contains(&path)
+            if matches!(
+                event.kind,
+                EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_))
+            ) && lock(&inner.watching.watched).contains(&path)
             {
                 inner.watching.forget(&path);
             }
@@ -290,10 +299,12 @@ impl Follower {
         let (inner, batches) = (Arc::clone(inner), Arc::clone(&self.batches));
         batches.fetch_add(1, Ordering::Relaxed);
         let counted = Arc::clone(&batches);
-        let spawned = thread::Builder::new().name("rehashing".into()).spawn(move || {
-            hash_again(&inner, &paths);
-            counted.fetch_sub(1, Ordering::Relaxed);
-        });
+        let spawned = thread::Builder::new()
+            .name("rehashing".into())
+            .spawn(move || {
+                hash_again(&inner, &paths);
+                counted.fetch_sub(1, Ordering::Relaxed);
+            });
         if let Err(error) = spawned {
             batches.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!(%error, "changed files could not be hashed");
@@ -308,7 +319,7 @@ impl Follower {
             // What was never gone over is being gone over, or waits for it.
             let known = lock(&inner.watching.passes).get(&root.path).copied();
             let Some((last, took)) = known else { continue };
-            let pause = took.saturating_mul(SHARE);
+            let pause = took.saturating_mul(SHARE).min(LONGEST_PAUSE);
             let changed = self.outdated.get(&root.path).copied();
             let every = if rescans {
                 inner.options.rescan_every
@@ -331,14 +342,16 @@ impl Follower {
         let (inner, busy) = (Arc::clone(inner), Arc::clone(&self.rescanning));
         busy.store(true, Ordering::Relaxed);
         let ended = Arc::clone(&busy);
-        let spawned = thread::Builder::new().name("seeding".into()).spawn(move || {
-            for root in due {
-                if let Err(error) = inner.go_over(&root, &Silent) {
-                    tracing::warn!(%error, root = %root.display(), "seeding failed");
+        let spawned = thread::Builder::new()
+            .name("seeding".into())
+            .spawn(move || {
+                for root in due {
+                    if let Err(error) = inner.go_over(&root, &Silent) {
+                        tracing::warn!(%error, root = %root.display(), "seeding failed");
+                    }
                 }
-            }
-            ended.store(false, Ordering::Relaxed);
-        });
+                ended.store(false, Ordering::Relaxed);
+            });
         if let Err(error) = spawned {
             busy.store(false, Ordering::Relaxed);
             tracing::warn!(%error, "seeded folders could not be gone over");
@@ -349,11 +362,8 @@ impl Follower {
 /// Whether `path` is `root` or in it, and no name on the way begins with a dot.
 fn is_visible(root: &Path, path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt;
-    path.strip_prefix(root).is_ok_and(|inside| {
-        inside
-            .iter()
-            .all(|name| !name.as_bytes().starts_with(b"."))
-    })
+    path.strip_prefix(root)
+        .is_ok_and(|inside| inside.iter().all(|name| !name.as_bytes().starts_with(b".")))
 }
 
 /// Hashes `paths` again, and forgets those that are gone.
