@@ -119,7 +119,10 @@ fn a_seeder_serves_tells_and_ends() {
         .unwrap();
     assert!(checked.status.success(), "{}", text(&checked.stderr));
     let list = fs::read_to_string(dir.join("list")).unwrap();
-    assert_eq!(list.lines().filter(|line| !line.starts_with('#')).count(), 2);
+    assert_eq!(
+        list.lines().filter(|line| !line.starts_with('#')).count(),
+        2
+    );
     let id = list
         .lines()
         .find(|line| line.ends_with("files/long"))
