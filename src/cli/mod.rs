@@ -18,6 +18,7 @@ mod human;
 mod logging;
 mod ls;
 mod mount;
+mod network_list;
 mod node_run;
 mod progress;
 mod report;
@@ -69,6 +70,7 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),
         Command::Peers(peers) => report::peers(&peers, config),
+        Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),

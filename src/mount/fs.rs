@@ -23,7 +23,7 @@ use super::source::{Reading, Source, Space};
 use super::watcher::Watcher;
 use super::xattrs;
 use crate::content::ContentId;
-use crate::node::{ContentInfo, Failure};
+use crate::node::{ContentInfo, DoneRead, Failure};
 
 /// A file that has been opened.
 pub struct Opened<K = ()> {
@@ -193,7 +193,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             _ => return Err(Errno::ESTALE),
         }
         let offer = self.offer(ino, &reader, opening);
-        let (mode, passage) = self.inodes.opened(ino, reader.proven(), offer);
+        let (mode, passage) = self
+            .inodes
+            .opened(ino, reader.proven(), reader.generation(), offer);
         let reader = (mode != OpenMode::Passed).then_some(reader);
         Ok(self.handle(ino, mode, passage, reader))
     }
@@ -234,6 +236,28 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
+        self.read_by(S::Reader::read, fh, offset, length, pid, done);
+    }
+
+    /// The same, for pages that other processes see, too.
+    pub fn fill<D>(&self, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
+        D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
+    {
+        self.read_by(S::Reader::fill, fh, offset, length, pid, done);
+    }
+
+    fn read_by<D>(
+        &self,
+        read: fn(&S::Reader, u64, u32, DoneRead) -> Option<S::Waiting>,
+        fh: Fh,
+        offset: u64,
+        length: u32,
+        pid: u32,
+        done: D,
+    ) where
+        D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
+    {
         let file = self.files.get(fh);
         let Some(reader) = file.as_ref().and_then(|file| file.reader.as_ref()) else {
             return done(Err(Errno::EBADF));
@@ -242,7 +266,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             .length()
             .saturating_sub(offset)
             .min(u64::from(length));
-        let waiting = reader.read(
+        let waiting = read(
+            reader,
             offset,
             length,
             Box::new(move |read| {

@@ -120,9 +120,10 @@ fn file_type(folder: bool) -> FileType {
 
 fn open_flags(mode: OpenMode) -> FopenFlags {
     match mode {
-        // Keeping the cache does not matter to reads, which go past it, and keeps the open from
-        // waiting for a page that another process's memory map is stalled on.
-        OpenMode::Direct => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        OpenMode::Direct { keep: true } => {
+            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE
+        }
+        OpenMode::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
         OpenMode::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
         // The kernel takes no `FOPEN_KEEP_CACHE` with a passage: what it has cached it drops.
         OpenMode::Cached { keep: false } | OpenMode::Passed => FopenFlags::empty(),
@@ -192,19 +193,20 @@ impl<S: Source> Filesystem for Adaptor<S> {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(
-            Fh(fh.0),
-            offset,
-            size,
-            request.pid(),
-            move |read| match read {
-                Ok(data) => reply.data(data),
-                Err(errno) => reply.error(errno.into()),
-            },
-        );
+        let done = move |read: Result<&[u8], Errno>| match read {
+            Ok(data) => reply.data(data),
+            Err(errno) => reply.error(errno.into()),
+        };
+        let (fh, pid) = (Fh(fh.0), request.pid());
+        // The kernel names the owner of a read that goes to a program. One that fills the page cache
+        // is nobody's.
+        match lock_owner {
+            Some(_) => self.fs.read(fh, offset, size, pid, done),
+            None => self.fs.fill(fh, offset, size, pid, done),
+        }
     }
 
     fn flush(

@@ -56,8 +56,12 @@ impl Ino {
 /// How a handle reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Past the page cache, through our door each time.
-    Direct,
+    /// Past the page cache, through our door each time; but for memory maps and `sendfile`, whose
+    /// pages everybody sees.
+    Direct {
+        /// Whether those that are there already may be used.
+        keep: bool,
+    },
     /// Through the page cache.
     Cached {
         /// Whether pages that are there already may be used.
@@ -96,6 +100,8 @@ struct Inode<K> {
     passed: u32,
     /// There as long as handles are `passed`.
     passage: Option<Arc<Passage<K>>>,
+    /// Of the unproven content that may be in the page cache.
+    generation: u64,
     /// Whether whatever is in the page cache is proven: since the last handle that could put
     /// something else there, a cached one has been opened that dropped what it found.
     clean: bool,
@@ -112,6 +118,7 @@ impl<K> Inode<K> {
             cached: 0,
             passed: 0,
             passage: None,
+            generation: 0,
             clean: false,
         }
     }
@@ -233,19 +240,21 @@ impl<K> Inodes<K> {
             .is_some_and(|inode| inode.direct == 0 && inode.cached == 0)
     }
 
-    /// A handle is being opened on `ino`, whose content is `proven` or not, and which the kernel
-    /// could read through `offer`: how it shall read, and the passage if it is to be that.
+    /// A handle is being opened on `ino`, whose content is proven or not yet and then of some
+    /// generation ([`Reading::generation`](super::source::Reading::generation)), and which the
+    /// kernel could read through `offer`: how it shall read, and the passage if it is to be that.
     pub fn opened(
         &self,
         ino: Ino,
         proven: bool,
+        generation: u64,
         offer: Option<Passage<K>>,
     ) -> (OpenMode, Option<Arc<Passage<K>>>) {
         // An offer that is not taken is dropped after the lock: the kernel has to be told.
         let offer = offer.map(Arc::new);
         let mut table = self.table();
         let Some(inode) = table.get_mut(&ino) else {
-            return (OpenMode::Direct, None);
+            return (OpenMode::Direct { keep: false }, None);
         };
         if inode.passage.is_none() && proven && inode.direct == 0 && inode.cached == 0 {
             inode.passage.clone_from(&offer);
@@ -255,9 +264,13 @@ impl<K> Inodes<K> {
             return (OpenMode::Passed, inode.passage.clone());
         }
         if !proven {
+            // Dropping pages waits for those that are on their way, and a stalled memory map may
+            // have some. Those of another generation are not: they have failed or come.
+            let keep = inode.direct > 0 && inode.generation == generation;
+            inode.generation = generation;
             inode.direct = inode.direct.saturating_add(1);
             inode.clean = false;
-            return (OpenMode::Direct, None);
+            return (OpenMode::Direct { keep }, None);
         }
         inode.proven = true;
         inode.cached = inode.cached.saturating_add(1);
@@ -272,7 +285,7 @@ impl<K> Inodes<K> {
             return;
         };
         let count = match mode {
-            OpenMode::Direct => &mut inode.direct,
+            OpenMode::Direct { .. } => &mut inode.direct,
             OpenMode::Cached { .. } => &mut inode.cached,
             OpenMode::Passed => &mut inode.passed,
         };
@@ -350,17 +363,34 @@ mod tests {
     fn pages_are_kept_only_when_a_proven_open_came_before() {
         let inodes = Inodes::<()>::default();
         let ino = inodes.found(&info(1, 1, false)).ino;
-        let open = |proven| inodes.opened(ino, proven, None).0;
-        assert_eq!(open(false), OpenMode::Direct);
+        let open = |proven| inodes.opened(ino, proven, 1, None).0;
+        assert_eq!(open(false), OpenMode::Direct { keep: false });
         assert_eq!(open(true), OpenMode::Cached { keep: false });
         assert_eq!(open(true), OpenMode::Cached { keep: true });
         assert_eq!(inodes.open_handles(ino), [1, 2, 0]);
-        assert_eq!(open(false), OpenMode::Direct);
+        let direct = OpenMode::Direct { keep: true };
+        assert_eq!(open(false), direct);
         assert_eq!(open(true), OpenMode::Cached { keep: false });
-        for mode in [OpenMode::Direct, OpenMode::Direct, OpenMode::Direct] {
-            inodes.closed(ino, mode);
+        for _ in 0..3 {
+            inodes.closed(ino, direct);
         }
         assert_eq!(inodes.open_handles(ino), [0, 3, 0]);
+    }
+
+    #[test]
+    fn unproven_pages_are_shared_by_handles_of_one_generation_only() {
+        let inodes = Inodes::<()>::default();
+        let ino = inodes.found(&info(1, 1, false)).ino;
+        let open = |generation| inodes.opened(ino, false, generation, None).0;
+        let [keep, drop] = [true, false].map(|keep| OpenMode::Direct { keep });
+        assert_eq!(
+            [open(1), open(1), open(2), open(2)],
+            [drop, keep, drop, keep]
+        );
+        for _ in 0..4 {
+            inodes.closed(ino, keep);
+        }
+        assert_eq!(open(2), drop, "nobody knows what is left from before");
     }
 
     /// Whoever holds one shows whether it is still held.
@@ -375,11 +405,11 @@ mod tests {
         let ino = inodes.found(&info(1, 1, true)).ino;
         let (first, second) = (Arc::new(()), Arc::new(()));
         assert!(inodes.may_pass(ino) && inodes.pass_along(ino).is_none());
-        let (mode, passage) = inodes.opened(ino, true, offer(&first));
+        let (mode, passage) = inodes.opened(ino, true, 1, offer(&first));
         assert_eq!(mode, OpenMode::Passed);
         // Whether it has an offer of its own, none, or has not seen that the content is proven.
         for (proven, offer) in [(true, offer(&second)), (true, None), (false, None)] {
-            let (mode, again) = inodes.opened(ino, proven, offer);
+            let (mode, again) = inodes.opened(ino, proven, 1, offer);
             assert_eq!(mode, OpenMode::Passed);
             assert!(Arc::ptr_eq(&again.unwrap().kernel, &first));
         }
@@ -396,7 +426,7 @@ mod tests {
             assert_eq!(inodes.open_handles(ino), [0, 0, left]);
         }
         assert_eq!(Arc::strong_count(&first), 1);
-        let (mode, _) = inodes.opened(ino, true, None);
+        let (mode, _) = inodes.opened(ino, true, 1, None);
         assert_eq!(mode, OpenMode::Cached { keep: false });
     }
 
@@ -406,14 +436,17 @@ mod tests {
             let inodes = Inodes::default();
             let ino = inodes.found(&info(1, 1, true)).ino;
             let kernel = Arc::new(());
-            let (other, _) = inodes.opened(ino, proven, None);
+            let (other, _) = inodes.opened(ino, proven, 1, None);
             assert!(!inodes.may_pass(ino));
-            let (mode, passage) = inodes.opened(ino, true, offer(&kernel));
+            let (mode, passage) = inodes.opened(ino, true, 1, offer(&kernel));
             assert_eq!(mode, OpenMode::Cached { keep: proven });
             assert!(passage.is_none());
             inodes.closed(ino, other);
             inodes.closed(ino, mode);
-            assert_eq!(inodes.opened(ino, true, offer(&kernel)).0, OpenMode::Passed);
+            assert_eq!(
+                inodes.opened(ino, true, 1, offer(&kernel)).0,
+                OpenMode::Passed
+            );
         }
     }
 

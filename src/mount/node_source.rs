@@ -80,12 +80,20 @@ impl Reading for Reader {
         Reader::proven(self)
     }
 
+    fn generation(&self) -> u64 {
+        Reader::generation(self)
+    }
+
     fn backing(&self) -> Option<Backing> {
         Some(Arc::new(Reader::backing(self)?))
     }
 
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         Reader::read(self, offset, length, done)
+    }
+
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::fill(self, offset, length, done)
     }
 }
 

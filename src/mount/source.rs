@@ -55,6 +55,10 @@ pub trait Reading: Send + Sync + 'static {
     /// Whether the content is complete and verified now.
     fn proven(&self) -> bool;
 
+    /// While it is not proven: bytes that were read through handles of different generations do not
+    /// belong together. What proved wrong and is fetched anew is of another one.
+    fn generation(&self) -> u64;
+
     /// The file that the kernel may read in place of this handle, if there is one.
     fn backing(&self) -> Option<Backing> {
         None
@@ -64,6 +68,11 @@ pub trait Reading: Send + Sync + 'static {
     /// failure. Bytes that are here are given on this thread before the call returns, and then
     /// `None` is returned.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
+
+    /// The same, for pages that whoever has the content mapped into memory sees, too.
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+        self.read(offset, length, done)
+    }
 }
 
 /// An operation that has not ended yet. Dropping it changes nothing: it ends by itself, at its own
