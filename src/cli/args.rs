@@ -272,10 +272,14 @@ pub struct GetArgs {
     pub id: ContentId,
 
     /// Write to FILE; - is standard output [default: the hash, in the current folder]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub output: Option<PathBuf>,
 
-    /// Replace FILE if it exists
+    /// Fetch a published folder: ID is that of its listing, and FILE a folder to write it into
+    #[arg(long)]
+    pub folder: bool,
+
+    /// Replace FILE if it exists; with --folder, files in it that are others
     #[arg(long)]
     pub force: bool,
 

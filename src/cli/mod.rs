@@ -5,6 +5,7 @@
 
 mod args;
 mod background;
+mod beneath;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
@@ -13,6 +14,7 @@ mod explain;
 mod export;
 mod generate;
 mod get;
+mod get_folder;
 mod hash;
 mod human;
 mod logging;

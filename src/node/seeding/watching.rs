@@ -102,8 +102,14 @@ impl Watching {
         }
     }
 
-    /// Watches nothing below `path` any more.
+    /// A root is no longer seeded.
     pub fn forget(&self, path: &Path) {
+        self.unwatch(path);
+        lock(&self.passes).remove(path);
+    }
+
+    /// Watches nothing below `path` any more.
+    fn unwatch(&self, path: &Path) {
         let gone: Vec<PathBuf> = lock(&self.watched)
             .extract_if(|folder| folder.starts_with(path))
             .collect();
@@ -113,7 +119,6 @@ impl Watching {
                 let _ = watcher.unwatch(&folder);
             }
         }
-        lock(&self.passes).remove(path);
     }
 
     /// How changes are noticed.
@@ -238,7 +243,7 @@ impl Follower {
                 EventKind::Remove(_) | EventKind::Modify(notify::event::ModifyKind::Name(_))
             ) && lock(&inner.watching.watched).contains(&path)
             {
-                inner.watching.forget(&path);
+                inner.watching.unwatch(&path);
             }
             self.dirty.insert(path, now);
         }
