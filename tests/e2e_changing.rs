@@ -55,9 +55,12 @@ fn no_block_of_a_mixture_passes_for_the_old_content() {
         })
     };
     let settings = |name: &str| {
-        Settings::new(place.path(name))
-            .peer(seeder.address)
-            .with(&["--lookup-timeout", "1s", "--read-timeout", "2s"])
+        Settings::new(place.path(name)).peer(seeder.address).with(&[
+            "--lookup-timeout",
+            "1s",
+            "--read-timeout",
+            "2s",
+        ])
     };
     let ids = [file.sha256.clone(), format!("blake3/{}", file.blake3)];
     let getters: Vec<_> = (0..4)

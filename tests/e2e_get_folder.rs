@@ -9,7 +9,9 @@ use std::path::Path;
 use common::{LATER, Node, Place, SOON, Settings, cjp2pfs, run};
 
 fn id_of(folder: &Path) -> String {
-    let said = run(cjp2pfs().args(["hash", "--folder"]).arg(folder), SOON).ok().text();
+    let said = run(cjp2pfs().args(["hash", "--folder"]).arg(folder), SOON)
+        .ok()
+        .text();
     said[..64].to_owned()
 }
 
@@ -41,7 +43,10 @@ fn a_folder_arrives_with_its_names() {
     let one = fs::metadata(copy.join("deep/big")).unwrap();
     let other = fs::metadata(&big.path).unwrap();
     assert_eq!((one.mode(), one.mtime()), (other.mode(), other.mtime()));
-    assert_eq!(fs::read_link(copy.join("way")).unwrap(), Path::new("deep/big"));
+    assert_eq!(
+        fs::read_link(copy.join("way")).unwrap(),
+        Path::new("deep/big")
+    );
 
     // Once more: nothing is fetched, what is missing or broken off comes again.
     fs::remove_file(copy.join("many/7")).unwrap();
@@ -53,7 +58,10 @@ fn a_folder_arrives_with_its_names() {
     // What is the user's own is not replaced without being asked to.
     fs::write(copy.join("many/9"), "mine").unwrap();
     let told = run(&mut get(&settings, &id, &copy), LATER).failed(1);
-    assert!(told.contains("\"many/9\": something else is there"), "{told}");
+    assert!(
+        told.contains("\"many/9\": something else is there"),
+        "{told}"
+    );
     assert_eq!(fs::read(copy.join("many/9")).unwrap(), b"mine");
     run(get(&settings, &id, &copy).arg("--force"), LATER).ok();
     assert_eq!(id_of(&copy), id);
@@ -107,7 +115,11 @@ fn no_path_leads_out_of_the_folder() {
         run(&mut get(&settings, id, &target), LATER).failed(1);
     }
     let done = run(&mut get(&settings, &links, &target), LATER).ok();
-    assert!(done.stderr.contains("1 links that lead out"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("1 links that lead out"),
+        "{}",
+        done.stderr
+    );
     content.is_in(&target.join("b/c"));
     assert!(fs::symlink_metadata(target.join("a")).is_err());
 

@@ -141,7 +141,8 @@ impl Job {
         let root = Folder::create(target).with_context(cannot)?;
         let files = listing.files().count() as u64;
         self.total.store(files, Ordering::Relaxed);
-        self.bar.set_length(listing.files().map(|file| file.1).sum());
+        self.bar
+            .set_length(listing.files().map(|file| file.1).sum());
         self.bar.reset_eta();
         let next = AtomicUsize::new(0);
         let stop = Mutex::new(None);
@@ -161,7 +162,9 @@ impl Job {
         root.sync_all().with_context(cannot)?;
         self.bar.suspend(|| {
             if out > 0 {
-                tell(&format!("left out: {out} links that lead out of the folder"));
+                tell(&format!(
+                    "left out: {out} links that lead out of the folder"
+                ));
             }
             match self.failed.load(Ordering::Relaxed) {
                 0 => {}

@@ -11,6 +11,9 @@
 //! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
 //! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
 //! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
+//! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
+//! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
+//! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -22,6 +25,8 @@
 //! take to arrive: a local program that goes wrong cannot take the daemon with it.
 
 mod client;
+mod keeping;
+mod keeping_client;
 mod paths;
 mod routes;
 mod seeding;
@@ -33,6 +38,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
+pub use keeping::Removed;
 pub use paths::ToldPath;
 pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};

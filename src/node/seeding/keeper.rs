@@ -25,7 +25,7 @@ use super::status::{RootStatus, Watch};
 use super::watching::Watching;
 use super::{Observer, SeededFile, Skip};
 use crate::content::listing::ListingError;
-use crate::content::{Hash, Listing};
+use crate::content::{ContentId, Hash, Listing};
 use crate::store::{Root, Store, StoreError};
 
 /// How long a pass waits for another one over the same root before it looks whether it is still
@@ -378,8 +378,21 @@ pub fn unseed(store: &Store, path: &Path) -> Result<u64, UnseedError> {
     Ok(forgotten)
 }
 
+/// A listing that no root has any more may be given up.
+fn unpin(store: &Store, listing: Option<Hash>) -> Result<(), StoreError> {
+    match listing {
+        Some(hash) if store.roots().iter().all(|root| root.listing != listing) => {
+            store.unpin(&ContentId::sha256(hash.0)).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
 fn forget(store: &Store, path: &Path) -> Result<u64, StoreError> {
+    let known = store.roots();
     store.remove_root(path)?;
+    let root = known.iter().find(|root| root.path == path);
+    unpin(store, root.and_then(|root| root.listing))?;
     let others = store.roots();
     let forgotten = store.forget_seeded_below(path, |file| is_in(&others, file))?;
     store.flush()?;
@@ -519,7 +532,11 @@ impl Inner {
             ..root.clone()
         };
         if now != *root {
+            if let Some(listing) = now.listing {
+                self.store.pin(&ContentId::sha256(listing.0))?;
+            }
             self.store.put_root(&now)?;
+            unpin(&self.store, root.listing)?;
         }
         Ok(listing)
     }
