@@ -15,6 +15,7 @@ mod leaves;
 mod lookups;
 mod messages;
 mod network;
+mod network_list;
 mod pending;
 mod pieces;
 mod prover;
@@ -45,6 +46,7 @@ use crate::content::ContentId;
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
 
+pub use network_list::NetworkContent;
 pub use pending::Pending;
 pub use reader::Reader;
 pub use types::{

@@ -28,6 +28,7 @@ mod explain;
 mod fetch;
 mod finding;
 mod interest;
+mod listing;
 mod parts;
 mod peer;
 mod picking;
@@ -51,6 +52,7 @@ use crate::wire::{self, Message};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::Class;
+pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
@@ -62,6 +64,7 @@ use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
 use interest::Interest;
+use listing::Listings;
 use peer::Peer;
 use repeats::Repeats;
 use serving::Reply;
@@ -156,6 +159,7 @@ pub struct Swarm {
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     interest: Interest,
+    listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
     downlink: Option<Bucket>,
@@ -202,6 +206,7 @@ impl Swarm {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             interest: Interest::default(),
+            listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
             downlink: config
@@ -266,6 +271,9 @@ impl Swarm {
                     }
                 }
                 Message::PleaseListContent => reply.list = true,
+                Message::ContentList(results) => {
+                    self.handle_list(now, from, &greeting, results);
+                }
                 Message::Peers(peers) => self.handle_peers(now, from, &greeting, peers),
                 Message::Content {
                     id,
