@@ -14,6 +14,10 @@ use crate::content::ByteRange;
 use crate::store::{Content, Passed};
 use crate::swarm::Class;
 
+/// How much of complete content a handle has the disk bring before it is read, for all places
+/// together. The kernel's own read-ahead sees one request of the mount at a time, and waits in between.
+const AHEAD_ON_DISK: u64 = 16 << 20;
+
 /// One open handle: read-ahead and the last byte rule are kept per reader.
 pub struct Reader {
     node: Arc<Shared>,
@@ -24,7 +28,10 @@ enum Source {
     /// Of length zero.
     Empty,
     /// Complete and verified when it was opened.
-    Complete(Content),
+    Complete {
+        content: Content,
+        ahead: Mutex<ReadAhead>,
+    },
     /// On its way when it was opened; it may have completed since.
     Arriving {
         transfer: Arc<Transfer>,
@@ -46,7 +53,10 @@ impl Reader {
     pub(super) fn complete(node: Arc<Shared>, content: Content) -> Self {
         Self {
             node,
-            source: Source::Complete(content),
+            source: Source::Complete {
+                content,
+                ahead: Mutex::new(ReadAhead::new(AHEAD_ON_DISK)),
+            },
         }
     }
 
@@ -74,7 +84,7 @@ impl Reader {
     pub fn length(&self) -> u64 {
         match &self.source {
             Source::Empty => 0,
-            Source::Complete(content) => content.length(),
+            Source::Complete { content, .. } => content.length(),
             Source::Arriving { transfer, .. } => transfer.length,
         }
     }
@@ -83,7 +93,7 @@ impl Reader {
     #[must_use]
     pub fn proven(&self) -> bool {
         match &self.source {
-            Source::Empty | Source::Complete(_) => true,
+            Source::Empty | Source::Complete { .. } => true,
             Source::Arriving { transfer, .. } => {
                 matches!(transfer.phase(), Phase::Proven | Phase::Kept)
             }
@@ -96,7 +106,7 @@ impl Reader {
     pub fn generation(&self) -> u64 {
         match &self.source {
             Source::Arriving { transfer, .. } => transfer.number,
-            Source::Empty | Source::Complete(_) => 0,
+            Source::Empty | Source::Complete { .. } => 0,
         }
     }
 
@@ -105,7 +115,7 @@ impl Reader {
     #[must_use]
     pub fn backing(&self) -> Option<Passed> {
         match &self.source {
-            Source::Complete(content) => self.node.store.pass(content),
+            Source::Complete { content, .. } => self.node.store.pass(content),
             Source::Empty | Source::Arriving { .. } => None,
         }
     }
@@ -146,8 +156,14 @@ impl Reader {
                 done(Ok(&[]));
                 None
             }
-            Source::Complete(content) => {
+            Source::Complete { content, ahead } => {
                 read_complete(content, range, done);
+                let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
+                let fresh = ahead.on_read(range, content.length());
+                drop(ahead);
+                if let Some(fresh) = fresh {
+                    content.will_need(fresh);
+                }
                 None
             }
             Source::Arriving {
