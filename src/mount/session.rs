@@ -14,6 +14,7 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
+use super::detached;
 use super::fs::FileSystem;
 use super::fuse::Adaptor;
 use super::kernel;
@@ -176,6 +177,22 @@ impl Mounted {
     /// let go.
     pub fn wait(&self) {
         self.ended.wait();
+    }
+
+    /// Waits until someone has unmounted it, be it that programs still have files of it open
+    /// (`umount -l`).
+    pub fn wait_until_detached(&self) {
+        let detached = self
+            .device
+            .map(|device| detached::wait(device, || self.ended.is_so()));
+        match detached {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                debug!(%error, "cannot watch the table of mounts");
+                self.ended.wait();
+            }
+            None => self.ended.wait(),
+        }
     }
 
     /// Unmounts, within `limit` and a second or so: detaches the mount, ends what waits with

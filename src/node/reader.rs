@@ -1,5 +1,6 @@
 //! One open handle on one piece of content.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
-use crate::store::{Content, Passed};
+use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
 
 /// How much of complete content a handle has the disk bring before it is read, for all places
@@ -22,6 +23,20 @@ const AHEAD_ON_DISK: u64 = 16 << 20;
 pub struct Reader {
     node: Arc<Shared>,
     source: Source,
+    /// Content that is read is not given up.
+    hold: Option<Arc<Hold>>,
+}
+
+/// A file that is read in place of a handle, and that the store keeps as long as this lives.
+pub struct Backing {
+    file: Passed,
+    _hold: Option<Arc<Hold>>,
+}
+
+impl AsFd for Backing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 enum Source {
@@ -47,20 +62,22 @@ impl Reader {
         Self {
             node,
             source: Source::Empty,
+            hold: None,
         }
     }
 
-    pub(super) fn complete(node: Arc<Shared>, content: Content) -> Self {
+    pub(super) fn complete(node: Arc<Shared>, content: Content, hold: Hold) -> Self {
         Self {
             node,
             source: Source::Complete {
                 content,
                 ahead: Mutex::new(ReadAhead::new(AHEAD_ON_DISK)),
             },
+            hold: Some(Arc::new(hold)),
         }
     }
 
-    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>) -> Self {
+    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>, hold: Hold) -> Self {
         let number = transfer.attach_reader();
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
@@ -72,6 +89,7 @@ impl Reader {
                 transfer,
             },
             node,
+            hold: Some(Arc::new(hold)),
         };
         if reader.node.config.complete == Complete::Always {
             reader.complete_in_bulk();
@@ -113,11 +131,14 @@ impl Reader {
     /// The file that may be read in place of this handle: there is one if the content was complete
     /// when it was opened, and the store has it for itself.
     #[must_use]
-    pub fn backing(&self) -> Option<Passed> {
-        match &self.source {
-            Source::Complete { content, .. } => self.node.store.pass(content),
-            Source::Empty | Source::Arriving { .. } => None,
-        }
+    pub fn backing(&self) -> Option<Backing> {
+        let Source::Complete { content, .. } = &self.source else {
+            return None;
+        };
+        Some(Backing {
+            file: self.node.store.pass(content)?,
+            _hold: self.hold.clone(),
+        })
     }
 
     fn complete_in_bulk(&self) {
