@@ -7,6 +7,7 @@
 //! for that has the kernel cut the connection.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -122,6 +123,8 @@ pub struct Mounted {
     /// The device number of the mount, if it could be found out.
     device: Option<u64>,
     ended: Arc<Ended>,
+    /// Whether it has been unmounted: what could not be done then is left to the end of the process.
+    unmounted: AtomicBool,
     /// Ends what waits.
     stop: Box<dyn Fn() + Send + Sync>,
 }
@@ -157,6 +160,7 @@ impl Mounted {
             path,
             device,
             ended,
+            unmounted: AtomicBool::new(false),
             stop: Box::new(move || fs.stop()),
         })
     }
@@ -207,6 +211,7 @@ impl Mounted {
         let device = self.device;
         let detached = limited::within(limit, move || detach_ours(&path, device));
         (self.stop)();
+        self.unmounted.store(true, Ordering::SeqCst);
         detached.ok_or_else(|| UnmountError::NoAnswer(self.path.clone()))??;
         if self.ended.wait_for(limit) {
             return Ok(Unmounted::Now);
@@ -223,6 +228,9 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        if *self.unmounted.get_mut() {
+            return;
+        }
         if let Err(error) = self.unmount(UNMOUNT_LIMIT) {
             error!(path = %self.path.display(), %error, "cannot unmount");
         }
