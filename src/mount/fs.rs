@@ -67,6 +67,9 @@ struct OpenFile<R> {
     reader: Option<R>,
 }
 
+/// One of the ways to read from a handle.
+type Read<S> = fn(&<S as Source>::Reader, u64, u32, DoneRead) -> Option<<S as Source>::Waiting>;
+
 /// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
 /// knows it by.
 pub struct FileSystem<S: Source, K = ()> {
@@ -399,15 +402,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         self.read_by(S::Reader::fill, fh, offset, length, pid, done);
     }
 
-    fn read_by<D>(
-        &self,
-        read: fn(&S::Reader, u64, u32, DoneRead) -> Option<S::Waiting>,
-        fh: Fh,
-        offset: u64,
-        length: u32,
-        pid: u32,
-        done: D,
-    ) where
+    fn read_by<D>(&self, read: Read<S>, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);

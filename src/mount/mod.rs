@@ -43,6 +43,7 @@
 //! nobody else maps it.
 
 mod attributes;
+mod detached;
 mod errno;
 mod folders;
 mod fs;

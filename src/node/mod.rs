@@ -48,7 +48,7 @@ use crate::swarm::{Swarm, Time};
 
 pub use network_list::NetworkContent;
 pub use pending::Pending;
-pub use reader::Reader;
+pub use reader::{Backing, Reader};
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
     PeerStatus, StartError, Status,
