@@ -188,6 +188,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         };
         self.with_tree(way.listing(), pid, move |fs, tree| {
             done(tree.and_then(|tree| {
+                let folder = tree.node(parent.node).ok_or(Errno::ESTALE)?;
+                if !matches!(folder.what, What::Folder(_)) {
+                    return Err(Errno::ENOTDIR);
+                }
                 let node = tree.find(parent.node, &name).ok_or(Errno::ENOENT)?;
                 fs.tell(&tree, Spot { node, ..parent })
             }));
