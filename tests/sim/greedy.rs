@@ -63,7 +63,9 @@ impl Host for Greedy {
     fn handle_timeout(&mut self, now: Time) {
         while self.next <= now {
             self.next = self.next + self.every;
-            let offset = self.rng.below(self.what.length.saturating_sub(LENGTH).max(1));
+            let offset = self
+                .rng
+                .below(self.what.length.saturating_sub(LENGTH).max(1));
             let id = self.what.id().to_string();
             let mut messages = vec![message::please_send_content(&id, offset, LENGTH)];
             if let Some(cookie) = &self.cookie {

@@ -41,12 +41,7 @@ fn uploading(limit: Option<u64>, per_address: Option<u64>) -> Config {
 }
 
 /// Bytes that `count` gives in each of the seconds from `from` to `until`.
-fn by_second(
-    world: &mut World,
-    from: u64,
-    until: u64,
-    count: impl Fn(&World) -> u64,
-) -> Vec<u64> {
+fn by_second(world: &mut World, from: u64, until: u64, count: impl Fn(&World) -> u64) -> Vec<u64> {
     world.run(seconds(from), |_| false);
     let mut before = count(world);
     (from + 1..=until)
@@ -135,7 +130,11 @@ fn what_is_fetched_keeps_to_the_download_limit() {
     let node = Node::with_config(config, 821, &known).fetching(what);
     let leecher = world.add_node(1, &access(), node);
     let received = move |world: &World| world.traffic(leecher).received.bytes;
-    keeps_to(LIMIT, "download limit", &by_second(&mut world, 1, 9, received));
+    keeps_to(
+        LIMIT,
+        "download limit",
+        &by_second(&mut world, 1, 9, received),
+    );
     // Somebody who waits does not wait for what nobody waits for, and it evens out afterwards.
     let range = ByteRange::at(32 * MIB, 128 << 10);
     world.have(seconds(9), leecher, move |node, now| {
@@ -144,9 +143,18 @@ fn what_is_fetched_keeps_to_the_download_limit() {
     let after = by_second(&mut world, 9, 13, received);
     let read = &world.node(leecher).reads[0];
     let waited = read.done.map(|done| done.since(read.asked));
-    println!("{:<34} waited {waited:?}, then {after:?}", "a read of 128 KiB");
-    assert!(waited.is_some_and(|waited| waited < Duration::from_millis(400)), "{waited:?}");
-    assert!(after.iter().sum::<u64>() <= 4 * LIMIT + LIMIT / 2 + SLACK, "{after:?}");
+    println!(
+        "{:<34} waited {waited:?}, then {after:?}",
+        "a read of 128 KiB"
+    );
+    assert!(
+        waited.is_some_and(|waited| waited < Duration::from_millis(400)),
+        "{waited:?}"
+    );
+    assert!(
+        after.iter().sum::<u64>() <= 4 * LIMIT + LIMIT / 2 + SLACK,
+        "{after:?}"
+    );
 }
 
 /// How long a node with 2 Mbit/s takes for a megabyte from a seed with a limit of four times that,

@@ -215,6 +215,11 @@ impl Node {
         self.swarm.stats()
     }
 
+    /// How many peers the swarm keeps.
+    pub fn known(&self) -> usize {
+        self.swarm.peer_reports(Time::ZERO).len()
+    }
+
     /// What the swarm says of its peers, one line each.
     pub fn explain(&self, now: Time) -> String {
         let mut lines = String::new();

@@ -22,14 +22,14 @@ fn access() -> Access {
 }
 
 /// A node that holds `what` and a node that has never heard of it nor of that one.
-fn strangers(what: Synthetic, deployed: bool) -> World {
-    let mut world = World::new(90);
+fn strangers(seed: u64, what: Synthetic, deployed: bool) -> World {
+    let mut world = World::new(seed);
     if deployed {
-        world.add_deployed(1, &access(), Deployed::new(901, &[what], &[]));
+        world.add_deployed(1, &access(), Deployed::new(seed ^ 1, &[what], &[]));
     } else {
-        world.add_node(1, &access(), Node::new(901, &[]).holding(what));
+        world.add_node(1, &access(), Node::new(seed ^ 1, &[]).holding(what));
     }
-    world.add_node(2, &access(), Node::new(902, &[]));
+    world.add_node(2, &access(), Node::new(seed ^ 2, &[]));
     world
 }
 
@@ -37,30 +37,49 @@ fn trips(from: Time, to: Time) -> f64 {
     to.since(from).as_secs_f64() / RTT.as_secs_f64()
 }
 
+/// Round trips until `what` was found and until its first byte came from a peer that was not known.
+fn first_byte(seed: u64, deployed: bool) -> (f64, f64) {
+    let what = Synthetic::new(seed, 64 << 20);
+    let mut world = strangers(seed, what, deployed);
+    world.have(seconds(START), READER, move |node, now| {
+        node.fetch(now, what);
+        node.know(now, address(1));
+    });
+    let came = world.run(seconds(20), |world| {
+        world.node(READER).goal(what).is_some() && world.node(READER).received(what) > 0
+    });
+    assert!(came);
+    // Questions to find it, those of the first window, and a probe.
+    let datagrams = world.traffic(READER).sent_to(address(1)).datagrams;
+    assert!(datagrams <= 20, "{datagrams}");
+    let found = world.goal(READER, what).found[0].0;
+    (
+        trips(seconds(START), found),
+        trips(seconds(START), world.now()),
+    )
+}
+
 /// The first round trip brings the cookie and the length, the second one the bytes.
 #[test]
 fn the_first_byte_from_a_stranger_takes_two() {
-    for deployed in [false, true] {
-        let what = Synthetic::new(91, 64 << 20);
-        let mut world = strangers(what, deployed);
-        world.have(seconds(START), READER, move |node, now| {
-            node.fetch(now, what);
-            node.know(now, address(1));
-        });
-        let came = world.run(seconds(20), |world| {
-            world.node(READER).goal(what).is_some() && world.node(READER).received(what) > 0
-        });
-        assert!(came);
-        let taken = trips(seconds(START), world.now());
-        let found = world.goal(READER, what).found[0].0;
-        let found = trips(seconds(START), found);
-        println!("first byte, deployed {deployed}: found after {found:.2}, came after {taken:.2}");
-        assert!(found < 1.05, "{found}");
-        assert!((1.95..2.1).contains(&taken), "{taken}");
-        // One question to find it; then those of the first window, and a probe.
-        let datagrams = world.traffic(READER).sent_to(address(1)).datagrams;
-        assert!(datagrams <= 20, "{datagrams}");
-    }
+    let (found, came) = first_byte(91, false);
+    println!("first byte: found after {found:.2}, came after {came:.2} round trips");
+    assert!(found < 1.05, "{found}");
+    assert!((1.95..2.1).contains(&came), "{came}");
+}
+
+/// A deployed node answers one stranger in nine with its cookie alone, which costs a third.
+#[test]
+fn the_first_byte_from_a_deployed_stranger_takes_two_or_three() {
+    let all: Vec<f64> = (0..60).map(|n| first_byte(2000 + n, true).1).collect();
+    let two = all
+        .iter()
+        .filter(|came| (1.95..2.1).contains(*came))
+        .count();
+    let worst = all.iter().copied().fold(0.0, f64::max);
+    println!("first byte, deployed: two round trips {two} times of 60, at most {worst:.2}");
+    assert!((45..60).contains(&two), "{two}");
+    assert!(worst < 3.15, "{worst}");
 }
 
 /// Seeks to places far apart, while nothing else is fetched and while all of it is.
@@ -68,7 +87,7 @@ fn the_first_byte_from_a_stranger_takes_two() {
 fn a_seek_takes_one() {
     for (deployed, bulk) in [(false, false), (true, false), (false, true)] {
         let what = Synthetic::new(92, 256 << 20);
-        let mut world = strangers(what, deployed);
+        let mut world = strangers(92, what, deployed);
         world.have(seconds(START), READER, move |node, now| {
             node.know(now, address(1));
             if bulk {
@@ -88,7 +107,10 @@ fn a_seek_takes_one() {
             .node(READER)
             .reads
             .iter()
-            .map(|read| read.done.map_or(f64::INFINITY, |done| trips(read.asked, done)))
+            .map(|read| {
+                read.done
+                    .map_or(f64::INFINITY, |done| trips(read.asked, done))
+            })
             .fold(0.0, f64::max);
         println!("seeks, deployed {deployed}, bulk {bulk}: at most {worst:.2}");
         assert_eq!(world.node(READER).reads.len(), 20);
