@@ -1,142 +1,160 @@
-//! `--upload-limit`, `--upload-limit-per-address`, `--download-limit`: real nodes on loopback.
-//!
-//! How exactly limits are kept and shared is the simulator's to show (`tests/sim/limits.rs`). Here a
-//! transfer must not be done sooner than its limit allows, which no load of the machine can spoil.
+//! `ls`, `pin`, `unpin`, `gc` and `--store-limit` as a person uses them, with a daemon and without.
 
 mod common;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::Path;
 
-use common::{LATER, Node, Place, Process, RawPeer, Sample, Settings, run, wait};
-use serde_json::json;
+use common::{LATER, Node, Place, SOON, Settings, cjp2pfs, run, sha256_of, wait};
+use serde_json::Value;
 
-const LIMIT: u64 = 1 << 20;
-const LENGTH: usize = 2 << 20;
+const SIZE: usize = 1 << 20;
 
-/// The least time in which `limit` lets `bytes` of content through: they are a third more as base64,
-/// and a twentieth of a second's worth is saved up at each of the ends.
-fn least(bytes: u64, limit: u64) -> Duration {
-    Duration::from_secs_f64(bytes as f64 * 4.0 / 3.0 / limit as f64 - 0.2)
-}
-
-fn seeder(place: &Place, limits: &[&str]) -> (Node, Sample) {
-    let file = place.file("content", LENGTH);
-    let settings = Settings::new(place.path("seeder")).with(limits);
-    (Node::seed(settings, &[&file.path], 1), file)
-}
-
-/// Has nodes at these addresses fetch `file` at the same time; how long it took.
-fn fetch_at_once(
-    place: &Place,
-    name: &str,
-    binds: &[&str],
-    from: &Node,
-    file: &Sample,
-) -> Duration {
-    let start = Instant::now();
-    let mut gets: Vec<(Process, PathBuf)> = (0..)
-        .zip(binds)
-        .map(|(n, bind)| {
-            let out = place.path(&format!("{name}-{n}"));
-            let settings = Settings::new(place.path(&format!("{name}-store-{n}")))
-                .bind(bind)
-                .peer(from.address);
-            (Process::start(&mut settings.get(&file.sha256, &out)), out)
+/// Files that a node seeds, and their hashes.
+fn seeder(place: &Place, count: u8) -> (Node, Vec<String>) {
+    let folder = place.path("files");
+    fs::create_dir_all(&folder).unwrap();
+    let hashes = (0..count)
+        .map(|number| {
+            let mut data = vec![0; SIZE];
+            blake3::Hasher::new()
+                .update(&[number])
+                .finalize_xof()
+                .fill(&mut data);
+            let path = folder.join(number.to_string());
+            fs::write(&path, &data).unwrap();
+            sha256_of(&data)
         })
         .collect();
-    for (get, out) in &mut gets {
-        let status = get.wait(LATER);
-        assert!(status.success(), "{status}: {}", get.outputs().1);
-        file.is_in(out);
+    let node = Node::seed(
+        Settings::new(place.path("seeder")),
+        &[&folder],
+        usize::from(count),
+    );
+    (node, hashes)
+}
+
+fn store_command(store: &Path, arguments: &[&str]) -> common::Finished {
+    run(cjp2pfs().args(arguments).arg("--store").arg(store), SOON)
+}
+
+fn ls(store: &Path) -> Vec<Value> {
+    let listed = store_command(store, &["ls", "--json"]).ok();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    listed.as_array().unwrap().clone()
+}
+
+/// The ids of complete content in the store.
+fn complete(store: &Path) -> Vec<String> {
+    let mut ids: Vec<String> = ls(store)
+        .iter()
+        .filter(|held| held["state"] == "complete")
+        .map(|held| held["id"].as_str().unwrap().to_owned())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn sorted(ids: &[&String]) -> Vec<String> {
+    let mut ids: Vec<String> = ids.iter().map(|id| (*id).clone()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn a_store_with_a_limit_keeps_what_is_pinned_and_what_came_last() {
+    let place = Place::new();
+    let (seeder, ids) = seeder(&place, 5);
+    let store = place.path("store");
+    let settings = Settings::new(&store)
+        .peer(seeder.address)
+        .with(&["--store-limit", "3500K"]);
+    let mut got = |number: usize| {
+        let target = place.path("target");
+        run(settings.get(&ids[number], &target).arg("--force"), LATER).ok();
+        fs::remove_file(target).unwrap();
+    };
+    got(0);
+    store_command(&store, &["pin", &ids[0]]).ok();
+    (1..5).for_each(&mut got);
+    let held = ls(&store);
+    let of = |id: &String| held.iter().find(|held| held["id"] == id.as_str());
+    assert_eq!(of(&ids[0]).unwrap()["pinned"], true);
+    assert_eq!(of(&ids[4]).unwrap()["pinned"], false);
+    assert_eq!(of(&ids[4]).unwrap()["verified"], true);
+    assert_eq!(of(&ids[4]).unwrap()["length"], SIZE);
+    assert!(of(&ids[1]).is_none(), "{held:?}");
+    let bytes: u64 = held
+        .iter()
+        .map(|held| held["on_disk"].as_u64().unwrap())
+        .sum();
+    assert!(bytes <= 3500 << 10, "{bytes}");
+
+    let text = store_command(&store, &["ls"]).ok().text();
+    assert!(text.starts_with("    LENGTH     ON DISK"), "{text}");
+    let line = text.lines().find(|line| line.ends_with(&ids[0])).unwrap();
+    assert!(line.contains(" all ") && line.contains(" yes "), "{line}");
+
+    let would = store_command(&store, &["gc", "--dry-run", "--store-limit", "1"]).ok();
+    assert!(would.text().contains(&ids[4]) && !would.text().contains(&ids[0]));
+    assert!(
+        would.stderr.contains("would be given up"),
+        "{}",
+        would.stderr
+    );
+    assert!(complete(&store).contains(&ids[4]));
+    store_command(&store, &["gc", "--store-limit", "1"]).ok();
+    assert_eq!(complete(&store), [ids[0].clone()]);
+    store_command(&store, &["unpin", &ids[0]]).ok();
+    let again = store_command(&store, &["unpin", &ids[0]]).ok();
+    assert!(again.stderr.contains("is not pinned"), "{}", again.stderr);
+    store_command(&store, &["gc", "--store-limit", "1"]).ok();
+    assert!(complete(&store).is_empty());
+}
+
+#[test]
+fn a_daemon_is_asked_where_one_runs() {
+    let place = Place::new();
+    let (seeder, ids) = seeder(&place, 3);
+    let store = place.path("store");
+    let own = place.path("own");
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("file"), "seeded here").unwrap();
+    let settings = Settings::new(&store).peer(seeder.address);
+    let daemon = Node::seed(settings.clone(), &[&own], 1);
+    let target = place.path("target");
+    for id in &ids {
+        run(Settings::new(&store).get(id, &target).arg("--force"), LATER).ok();
     }
-    start.elapsed()
-}
-
-#[test]
-fn the_upload_limit_is_for_all_together() {
-    let place = Place::new();
-    let (node, file) = seeder(&place, &["--upload-limit", "1MiB"]);
-    let took = fetch_at_once(&place, "one", &["127.0.0.1:0"], &node, &file);
-    let least = least(file.len(), LIMIT);
-    assert!(took >= least, "{took:?} is less than {least:?}");
-}
-
-#[test]
-fn the_upload_limit_per_address_is_for_each_alone() {
-    let place = Place::new();
-    let (node, file) = seeder(&place, &["--upload-limit-per-address", "1MiB"]);
-    let least = least(file.len(), LIMIT);
-    let apart = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0"];
-    for (name, binds) in [("alone", &apart[..1]), ("apart", &apart[..])] {
-        let took = fetch_at_once(&place, name, binds, &node, &file);
-        println!("{name}: {took:?}");
-        assert!(took >= least, "{name}: {took:?} is less than {least:?}");
-    }
-}
-
-#[test]
-fn the_download_limit_holds_back_a_get() {
-    let place = Place::new();
-    let (node, file) = seeder(&place, &[]);
-    let out = place.path("out");
-    let free = Settings::new(place.path("free")).peer(node.address);
-    let free = run(&mut free.get(&file.sha256, &out), LATER).ok().took;
-    let limited = Settings::new(place.path("limited"))
-        .peer(node.address)
-        .with(&["--download-limit", "1MiB"]);
-    let took = run(limited.get(&file.sha256, &out).arg("--force"), LATER)
-        .ok()
-        .took;
-    file.is_in(&out);
-    let least = least(file.len(), LIMIT);
-    println!("free {free:?}, limited {took:?}");
-    assert!(took >= least, "{took:?} is less than {least:?}");
-}
-
-/// Tells the other thread to end, on a panic too.
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// One that has proved its address asks for forty times what there is, all the time, and another one
-/// fetches a file beside it.
-#[test]
-fn a_greedy_requester_does_not_starve_another() {
-    let place = Place::new();
-    let (node, file) = seeder(&place, &["--upload-limit", "1MiB"]);
-    let mut greedy = RawPeer::new(node.address);
-    let cookie = greedy.verify();
-    let done = AtomicBool::new(false);
-    let started = Instant::now();
-    let took = thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut offset = 0;
-            while !done.load(Ordering::Relaxed) && started.elapsed() < LATER {
-                offset = (offset + 40_960) % file.len();
-                let question = json!([
-                    {"PleaseSendContent": {"id": file.sha256, "offset": offset, "length": 40_960}},
-                    {"AlwaysReturned": cookie},
-                ]);
-                greedy.send(&serde_json::to_vec(&question).unwrap());
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
-        let end = End(&done);
-        wait("the greedy one to be given some", LATER, || {
-            (node.count("bytes_served") > 200_000).then_some(())
-        });
-        let took = fetch_at_once(&place, "honest", &["127.0.0.2:0"], &node, &file);
-        drop(end);
-        took
+    wait("all to be held", SOON, || {
+        (complete(&store) == sorted(&[&ids[0], &ids[1], &ids[2]])).then_some(())
     });
-    // Its half is there in 5.4 s.
-    println!("an honest get beside a greedy one: {took:?}");
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    let seeded: Vec<_> = ls(&store)
+        .into_iter()
+        .filter(|held| held["state"] == "seeded")
+        .collect();
+    assert_eq!(seeded.len(), 1);
+    assert_eq!(seeded[0]["path"], own.join("file").to_str().unwrap());
+    store_command(&store, &["pin", &ids[1]]).ok();
+    // What a `get` asked for is kept for a moment, for who reads it next.
+    wait("the rest to be given up", SOON, || {
+        store_command(&store, &["gc", "--store-limit", "1"]).ok();
+        (complete(&store) == sorted(&[&ids[1]])).then_some(())
+    });
+    assert!(own.join("file").exists());
+    let status = store_command(&store, &["status"]).ok().text();
+    assert!(status.contains(" MiB taken, "), "{status}");
+    daemon.stop();
+    assert_eq!(complete(&store), sorted(&[&ids[1]]));
+}
+
+#[test]
+fn without_a_store_one_is_not_made() {
+    let place = Place::new();
+    let store = place.path("nothing");
+    for command in [&["ls"][..], &["gc"], &["pin", &"ab".repeat(32)]] {
+        let said = store_command(&store, command).failed(1);
+        assert!(said.contains("there is no store in"), "{said}");
+    }
+    assert!(!store.exists());
 }

@@ -20,6 +20,8 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::keeping;
+use super::seeding;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -27,17 +29,23 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
+/// How long peers have to say what they have.
+const LISTS_LIMIT: Duration = Duration::from_secs(2);
+/// How long what was fetched is kept from being given up.
+const LINGER: Duration = Duration::from_secs(3);
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-struct Shared {
-    daemon: Daemon,
-    streams: Arc<Semaphore>,
+pub(super) struct Shared {
+    pub(super) daemon: Daemon,
+    pub(super) streams: Arc<Semaphore>,
 }
 
-type Access = State<Arc<Shared>>;
+pub(super) type Access = State<Arc<Shared>>;
 
 pub fn router(daemon: Daemon) -> Router {
     let shared = Shared {
@@ -47,11 +55,20 @@ pub fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/network", get(network))
         .route("/explain/{*id}", get(explain))
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
+        .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 
@@ -67,6 +84,11 @@ async fn status(State(shared): Access) -> Response {
 
 async fn peers(State(shared): Access) -> Response {
     answer(spawn_blocking(move || shared.daemon.node.peers())).await
+}
+
+async fn network(State(shared): Access) -> Response {
+    let ask = move || shared.daemon.node.network_list(LISTS_LIMIT);
+    answer(spawn_blocking(ask)).await
 }
 
 async fn explain(State(shared): Access, Path(id): Path<String>) -> Response {
@@ -95,8 +117,9 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     };
     let (lines, body) = Channel::new(4);
     let mut client = Listener(lines);
+    let hold = shared.daemon.node.store().hold(&id);
     tokio::spawn(async move {
-        let _place = place;
+        let place = place;
         if !client.hears(&FetchEvent::Looking).await {
             return;
         }
@@ -111,6 +134,10 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
             },
         };
         client.hears(&last).await;
+        drop(place);
+        // Whoever let it be fetched asks for the bytes next.
+        tokio::time::sleep(LINGER).await;
+        drop(hold);
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::new(body)).into_response()
@@ -247,7 +274,7 @@ fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit),
     Ok((id, place))
 }
 
-fn parse(id: &str) -> Result<ContentId, Refusal> {
+pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
     id.parse()
         .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
 }
@@ -292,7 +319,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 /// Why a request is not answered with what it asked for.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {

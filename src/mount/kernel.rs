@@ -11,10 +11,11 @@ use tracing::debug;
 /// 16 are gone with two stalled files.
 const MAX_BACKGROUND: u16 = 4096;
 
-/// Kernel read-ahead of the mount, in KiB: one request of the largest usual size. The kernel offers
-/// 128 KiB and takes no more while mounting. Only proven content is read ahead by the kernel (and
-/// memory maps), so this hides the session's latency, not the network's.
-const READ_AHEAD_KIB: u32 = 1024;
+/// Kernel read-ahead of the mount, in KiB. The kernel offers 128 KiB and takes no more while mounting.
+/// Only proven content is read ahead by the kernel (and memory maps), so this hides the session's
+/// latency, not the network's or the disk's, which the node does. More is slower: the bytes are
+/// copied once more on their way, and are to be in the processor's cache still.
+const READ_AHEAD_KIB: u32 = 256;
 
 /// What is wanted if the kernel has it. Asynchronous reads and large requests fuser asks for itself.
 const WANTED: [InitFlags; 5] = [
@@ -40,6 +41,16 @@ pub fn configure(config: &mut KernelConfig) {
     // leave out read-ahead: not before it must.
     let _ = config.set_max_background(MAX_BACKGROUND);
     let _ = config.set_congestion_threshold(MAX_BACKGROUND);
+}
+
+/// Has the kernel read files by itself if we then ask for it, where it can: files that lie on a file
+/// system of their own, or on one layer above that if the store's are `layered`. Nothing can be
+/// stacked on the mount that has as many layers as the kernel allows; hence no more than needed.
+pub fn allow_passthrough(config: &mut KernelConfig, layered: bool) -> bool {
+    config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+        && config
+            .set_max_stack_depth(if layered { 2 } else { 1 })
+            .is_ok()
 }
 
 /// Raises the read-ahead of the file system mounted on `mountpoint`, whose device number is

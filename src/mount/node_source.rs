@@ -4,15 +4,18 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::source::{Reading, Source, Space, Waiting};
+use super::source::{Backing, Reading, Seeded, Source, Space, Waiting};
 use crate::content::ContentId;
+use crate::node::seeding::{RootStatus, Seeder};
 use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
     node: Node,
     store: PathBuf,
+    seeder: Option<Seeder>,
 }
 
 impl NodeSource {
@@ -20,7 +23,20 @@ impl NodeSource {
     /// shows for the mount.
     #[must_use]
     pub fn new(node: Node, store: PathBuf) -> Self {
-        Self { node, store }
+        Self {
+            node,
+            store,
+            seeder: None,
+        }
+    }
+
+    /// Shows what `seeder` seeds.
+    #[must_use]
+    pub fn with_seeder(self, seeder: Seeder) -> Self {
+        Self {
+            seeder: Some(seeder),
+            ..self
+        }
     }
 }
 
@@ -44,8 +60,34 @@ impl Source for NodeSource {
         self.node.contents(limit)
     }
 
+    fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.node.fetch(id, done)
+    }
+
+    fn seeding(&self) -> Vec<Seeded> {
+        let roots = self.seeder.as_ref().map(Seeder::roots).unwrap_or_default();
+        let store = self.node.store();
+        let seeded = |root: RootStatus| {
+            let hash = match root.listing {
+                Some(listing) => listing,
+                None if root.folder => return None,
+                None => store.seeded_at(&root.path)?.sha256,
+            };
+            Some(Seeded {
+                name: root.name,
+                id: ContentId::sha256(hash.0),
+                folder: root.folder,
+            })
+        };
+        roots.into_iter().filter_map(seeded).collect()
+    }
+
     fn space(&self) -> Space {
         space_of(&self.store).unwrap_or_default()
+    }
+
+    fn is_layered(&self) -> bool {
+        layered(&self.store)
     }
 }
 
@@ -60,8 +102,20 @@ impl Reading for Reader {
         Reader::proven(self)
     }
 
+    fn generation(&self) -> u64 {
+        Reader::generation(self)
+    }
+
+    fn backing(&self) -> Option<Backing> {
+        Some(Arc::new(Reader::backing(self)?))
+    }
+
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         Reader::read(self, offset, length, done)
+    }
+
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::fill(self, offset, length, done)
     }
 }
 
@@ -90,6 +144,22 @@ fn space_of(folder: &Path) -> Option<Space> {
         total: answer.f_blocks.saturating_mul(answer.f_frsize),
         free: answer.f_bavail.saturating_mul(answer.f_frsize),
     })
+}
+
+/// Whether `folder` lies on overlayfs or eCryptfs. When it cannot be told it counts as if it did not.
+fn layered(folder: &Path) -> bool {
+    let Ok(folder) = CString::new(folder.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is NUL-terminated and `answer` has room for what the call fills in.
+    let result = unsafe { libc::statfs(folder.as_ptr(), answer.as_mut_ptr()) };
+    if result != 0 {
+        return false;
+    }
+    // SAFETY: the call has succeeded, so it has filled all of `answer`.
+    let kind = unsafe { answer.assume_init() }.f_type;
+    kind == libc::OVERLAYFS_SUPER_MAGIC || kind == libc::ECRYPTFS_SUPER_MAGIC
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One open handle on one piece of content.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -11,25 +12,47 @@ use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
-use crate::store::Content;
+use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
+
+/// How much of complete content a handle has the disk bring before it is read, for all places
+/// together. The kernel's own read-ahead sees one request of the mount at a time, and waits in between.
+const AHEAD_ON_DISK: u64 = 16 << 20;
 
 /// One open handle: read-ahead and the last byte rule are kept per reader.
 pub struct Reader {
     node: Arc<Shared>,
     source: Source,
+    /// Content that is read is not given up.
+    hold: Option<Arc<Hold>>,
+}
+
+/// A file that is read in place of a handle, and that the store keeps as long as this lives.
+pub struct Backing {
+    file: Passed,
+    _hold: Option<Arc<Hold>>,
+}
+
+impl AsFd for Backing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 enum Source {
     /// Of length zero.
     Empty,
     /// Complete and verified when it was opened.
-    Complete(Content),
+    Complete {
+        content: Content,
+        ahead: Mutex<ReadAhead>,
+    },
     /// On its way when it was opened; it may have completed since.
     Arriving {
         transfer: Arc<Transfer>,
         number: u64,
         given: Arc<Mutex<Given>>,
+        in_pages: Arc<Mutex<Given>>,
         ahead: Mutex<ReadAhead>,
     },
 }
@@ -39,27 +62,34 @@ impl Reader {
         Self {
             node,
             source: Source::Empty,
+            hold: None,
         }
     }
 
-    pub(super) fn complete(node: Arc<Shared>, content: Content) -> Self {
+    pub(super) fn complete(node: Arc<Shared>, content: Content, hold: Hold) -> Self {
         Self {
             node,
-            source: Source::Complete(content),
+            source: Source::Complete {
+                content,
+                ahead: Mutex::new(ReadAhead::new(AHEAD_ON_DISK)),
+            },
+            hold: Some(Arc::new(hold)),
         }
     }
 
-    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>) -> Self {
+    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>, hold: Hold) -> Self {
         let number = transfer.attach_reader();
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
             source: Source::Arriving {
                 number,
                 given: Arc::default(),
+                in_pages: Arc::new(Mutex::new(Given::in_pages())),
                 ahead,
                 transfer,
             },
             node,
+            hold: Some(Arc::new(hold)),
         };
         if reader.node.config.complete == Complete::Always {
             reader.complete_in_bulk();
@@ -72,7 +102,7 @@ impl Reader {
     pub fn length(&self) -> u64 {
         match &self.source {
             Source::Empty => 0,
-            Source::Complete(content) => content.length(),
+            Source::Complete { content, .. } => content.length(),
             Source::Arriving { transfer, .. } => transfer.length,
         }
     }
@@ -81,11 +111,34 @@ impl Reader {
     #[must_use]
     pub fn proven(&self) -> bool {
         match &self.source {
-            Source::Empty | Source::Complete(_) => true,
+            Source::Empty | Source::Complete { .. } => true,
             Source::Arriving { transfer, .. } => {
                 matches!(transfer.phase(), Phase::Proven | Phase::Kept)
             }
         }
+    }
+
+    /// Bytes that were read through handles of different generations do not belong together, but for
+    /// those of complete content.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        match &self.source {
+            Source::Arriving { transfer, .. } => transfer.number,
+            Source::Empty | Source::Complete { .. } => 0,
+        }
+    }
+
+    /// The file that may be read in place of this handle: there is one if the content was complete
+    /// when it was opened, and the store has it for itself.
+    #[must_use]
+    pub fn backing(&self) -> Option<Backing> {
+        let Source::Complete { content, .. } = &self.source else {
+            return None;
+        };
+        Some(Backing {
+            file: self.node.store.pass(content)?,
+            _hold: self.hold.clone(),
+        })
     }
 
     fn complete_in_bulk(&self) {
@@ -104,6 +157,15 @@ impl Reader {
     /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
     /// this thread, before the call returns (then `None` is returned).
     pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(false, offset, length, done)
+    }
+
+    /// The same, for pages that others see, too: see `given`.
+    pub fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(true, offset, length, done)
+    }
+
+    fn read_into(&self, pages: bool, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         let whole = ByteRange::new(0, self.length());
         let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
         if range.is_empty() {
@@ -115,16 +177,24 @@ impl Reader {
                 done(Ok(&[]));
                 None
             }
-            Source::Complete(content) => {
+            Source::Complete { content, ahead } => {
                 read_complete(content, range, done);
+                let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
+                let fresh = ahead.on_read(range, content.length());
+                drop(ahead);
+                if let Some(fresh) = fresh {
+                    content.will_need(fresh);
+                }
                 None
             }
             Source::Arriving {
                 transfer,
                 number,
                 given,
+                in_pages,
                 ahead,
             } => {
+                let given = if pages { in_pages } else { given };
                 let pending = self.read_arriving(transfer, given, range, done);
                 if transfer.phase() == Phase::Arriving {
                     self.read_ahead(transfer, *number, ahead, range);

@@ -25,6 +25,7 @@ mod faults;
 mod goals;
 mod lies;
 mod limits;
+mod model;
 mod neighbour;
 mod network;
 mod round_trips;
