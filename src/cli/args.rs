@@ -203,6 +203,14 @@ pub struct MountArgs {
     #[arg(long)]
     pub allow_other: bool,
 
+    /// Let programs on the mount be run; they come from strangers
+    #[arg(long)]
+    pub exec: bool,
+
+    /// Answer every read, also where the kernel could read a complete file in the store by itself
+    #[arg(long, env = "CJP2PFS_NO_PASSTHROUGH", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub no_passthrough: bool,
+
     /// Whether content that is being read is fetched to its end in the background [default: auto]
     #[arg(
         long,

@@ -21,6 +21,7 @@ mod prover;
 mod readahead;
 mod reader;
 mod reassembly;
+mod runs;
 mod scratch;
 pub mod seeding;
 mod server;

@@ -28,7 +28,7 @@ const OPEN: usize = 128;
 /// Asks that may wait for the disk; further ones are dropped, as the network would.
 pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
-const MAX_UNWRITTEN: u64 = 48 << 20;
+const MAX_UNWRITTEN: u64 = 20 << 20;
 /// Datagrams that may wait for the socket: 14 MB of the largest answers.
 const MAX_BACKLOG: usize = 4 * BATCH;
 /// Batches taken from the socket before something else has its turn.

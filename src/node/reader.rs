@@ -11,7 +11,7 @@ use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
-use crate::store::{Content, Hold};
+use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
 
 /// One open handle: read-ahead and the last byte rule are kept per reader.
@@ -90,6 +90,16 @@ impl Reader {
             Source::Arriving { transfer, .. } => {
                 matches!(transfer.phase(), Phase::Proven | Phase::Kept)
             }
+        }
+    }
+
+    /// The file that may be read in place of this handle: there is one if the content was complete
+    /// when it was opened, and the store has it for itself.
+    #[must_use]
+    pub fn backing(&self) -> Option<Passed> {
+        match &self.source {
+            Source::Complete(content) => self.node.store.pass(content),
+            Source::Empty | Source::Arriving { .. } => None,
         }
     }
 

@@ -13,6 +13,7 @@ use super::Failure;
 use super::given::Given;
 use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
+use super::runs::Unhashed;
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
@@ -127,6 +128,8 @@ pub(super) struct Transfer {
     pub partial: Partial,
     /// Used by the prover alone.
     pub proof: Mutex<Option<Proof>>,
+    /// What lies in memory for the prover.
+    pub unhashed: Unhashed,
     /// How leaves are verified as they arrive, if they can be. Taken before `state`.
     leaves: Mutex<Option<Leaves>>,
     state: Mutex<State>,
@@ -159,6 +162,7 @@ impl Transfer {
             id,
             length: partial.length(),
             proof: Mutex::new(Proof::new(id)),
+            unhashed: Unhashed::default(),
             leaves: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
@@ -218,6 +222,12 @@ impl Transfer {
         state.next_reader += 1;
         state.used_at = Instant::now();
         state.next_reader
+    }
+
+    /// Whether nobody has it open or waits for a part of it.
+    pub fn is_unread(&self) -> bool {
+        let state = self.state();
+        state.readers == 0 && state.waiters.is_empty()
     }
 
     /// A handle is closed: what it expected to read is wanted no more.
@@ -337,6 +347,7 @@ impl Transfer {
             state.landed = RangeSet::new();
             state.hashed = 0;
             drop(state);
+            self.unhashed.clear();
             *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
         }
     }

@@ -18,6 +18,7 @@
 //! No lock is held across an fsync where a reader would wait for it.
 
 mod cache;
+mod direct;
 mod error;
 mod eviction;
 mod file;
@@ -34,6 +35,7 @@ mod map;
 mod one_leaf;
 mod open_files;
 mod partial;
+mod passed;
 mod prefixes;
 mod record;
 mod recovery;
@@ -55,6 +57,7 @@ use tracing::warn;
 use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
+pub use direct::{ALIGNMENT, AlignedBuffer};
 pub use error::StoreError;
 pub use eviction::GivenUp;
 pub use file::Content;
@@ -63,6 +66,7 @@ pub use held::{Held, HeldAs};
 pub use identity::Identity;
 pub use link_free::open_link_free;
 pub use partial::Partial;
+pub use passed::Passed;
 pub use room::{Limits, Usage};
 pub use seeded::Seeded;
 pub use uses::Hold;
@@ -70,6 +74,7 @@ pub use uses::Hold;
 use index::{Entry, Index};
 use layout::{Layout, create_folder, remove_file, sync_folder};
 use open_files::OpenFiles;
+use passed::PassedFiles;
 use prefixes::Prefixes;
 use room::Room;
 use uses::Uses;
@@ -108,6 +113,7 @@ struct Inner {
     index: Index,
     prefixes: Prefixes,
     open_files: OpenFiles,
+    passed: PassedFiles,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     uses: Arc<Uses>,
@@ -143,6 +149,7 @@ impl Store {
             index,
             prefixes,
             open_files: OpenFiles::new(),
+            passed: PassedFiles::default(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,

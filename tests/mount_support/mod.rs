@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::ContentId;
-use cjp2pfs::mount::source::{Reading, Source, Space, Waiting};
+use cjp2pfs::mount::source::{Backing, Reading, Source, Space, Waiting};
 use cjp2pfs::mount::{MountError, Mounted, Options};
 use cjp2pfs::node::{ContentInfo, Done, DoneRead, Failure};
 
@@ -38,6 +39,8 @@ pub struct Content {
     pub forgotten: AtomicBool,
     /// What a lookup says beyond the true length.
     pub exaggeration: AtomicUsize,
+    /// The file that the kernel may read in place of this.
+    pub backing: Mutex<Option<Arc<File>>>,
 }
 
 #[derive(Default)]
@@ -46,6 +49,7 @@ struct State {
     lookups: AtomicUsize,
     waiting: AtomicUsize,
     largest: AtomicUsize,
+    reads: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
 }
 
@@ -62,6 +66,7 @@ impl Fake {
             read: Mutex::new(Answer::AtOnce),
             forgotten: AtomicBool::new(false),
             exaggeration: AtomicUsize::new(0),
+            backing: Mutex::default(),
         });
         let mut contents = self.0.contents.lock().unwrap();
         contents.insert(id, Arc::clone(&content));
@@ -89,6 +94,11 @@ impl Fake {
     /// The largest read that came here, in bytes.
     pub fn largest_read(&self) -> usize {
         self.0.largest.load(Ordering::SeqCst)
+    }
+
+    /// How often a read came here.
+    pub fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
     }
 
     /// With which failures operations have been cancelled.
@@ -229,6 +239,10 @@ impl Source for Fake {
             free: 4 << 30,
         }
     }
+
+    fn is_layered(&self) -> bool {
+        true
+    }
 }
 
 pub struct FakeReader {
@@ -247,8 +261,14 @@ impl Reading for FakeReader {
         self.content.proven.load(Ordering::SeqCst)
     }
 
+    fn backing(&self) -> Option<Backing> {
+        let backing = self.content.backing.lock().unwrap().clone();
+        backing.map(|file| file as Backing)
+    }
+
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         let content = Arc::clone(&self.content);
+        self.fake.0.reads.fetch_add(1, Ordering::SeqCst);
         let largest = &self.fake.0.largest;
         largest.fetch_max(length as usize, Ordering::SeqCst);
         let answer = *content.read.lock().unwrap();
