@@ -8,6 +8,7 @@ mod background;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
+mod doctor;
 mod exit_codes;
 mod explain;
 mod export;
@@ -16,6 +17,7 @@ mod generate;
 mod get;
 mod hash;
 mod human;
+mod import;
 mod logging;
 mod ls;
 mod mount;
@@ -29,6 +31,7 @@ mod signals;
 mod store_access;
 mod umount;
 mod values;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -74,6 +77,9 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Pin(pin) => pin::pin(&pin, config),
         Command::Unpin(pin) => pin::unpin(&pin, config),
         Command::Gc(gc) => gc::run(&gc, config),
+        Command::Verify(verify) => verify::run(&verify, config),
+        Command::Import(import) => import::run(&import, config),
+        Command::Doctor(doctor) => doctor::run(&doctor, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

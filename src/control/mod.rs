@@ -10,6 +10,8 @@
 //! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
+//! | `POST /scrub?ids=<id>,...` | one [`ScrubEvent`] per line as it happens; the last is `done` |
+//! | `POST /import?path=<hexadecimal>` | [`crate::store::Imported`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -26,6 +28,8 @@ mod keeping_client;
 mod routes;
 mod server;
 mod socket;
+mod upkeep;
+mod upkeep_client;
 
 use std::path::PathBuf;
 
@@ -34,6 +38,7 @@ use serde::{Deserialize, Serialize};
 pub use client::{Client, ClientError};
 pub use keeping::Removed;
 pub use server::{Daemon, Server, ServerError};
+pub use upkeep::ScrubEvent;
 
 use crate::node::Status;
 

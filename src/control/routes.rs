@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 
 use super::keeping;
 use super::server::Daemon;
+use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
 use crate::node::{ContentInfo, Failure, Pending, Reader};
@@ -37,7 +38,7 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Shared {
     pub(super) daemon: Daemon,
-    streams: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
 }
 
 pub(super) type Access = State<Arc<Shared>>;
@@ -55,6 +56,7 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
         .merge(keeping::routes())
+        .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
         .with_state(Arc::new(shared))
 }
@@ -262,13 +264,13 @@ pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
 }
 
 /// An operation of the node that is cancelled when nobody waits for it any more.
-struct Waiting<T> {
+pub(super) struct Waiting<T> {
     result: oneshot::Receiver<Result<T, Failure>>,
     pending: Option<Pending>,
 }
 
 impl<T: Send + 'static> Waiting<T> {
-    async fn begin(
+    pub(super) async fn begin(
         shared: &Arc<Shared>,
         start: impl FnOnce(&Shared, crate::node::Done<T>) -> Option<Pending> + Send + 'static,
     ) -> Result<Self, Failure> {
@@ -287,7 +289,7 @@ impl<T: Send + 'static> Waiting<T> {
         Ok(Self { result, pending })
     }
 
-    async fn end(mut self) -> Result<T, Failure> {
+    pub(super) async fn end(mut self) -> Result<T, Failure> {
         (&mut self.result).await.unwrap_or(Err(Failure::Stopped))
     }
 }

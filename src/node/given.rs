@@ -18,6 +18,11 @@ impl Given {
         length <= LEAF || self.0.bytes() + fresh >= length
     }
 
+    /// Whether any of `ranges` was given.
+    pub fn intersects(&self, ranges: &RangeSet) -> bool {
+        ranges.iter().any(|range| self.0.intersects(range))
+    }
+
     /// Notes that `range` is given.
     pub fn insert(&mut self, range: ByteRange) {
         self.0.insert(range);
