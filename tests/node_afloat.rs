@@ -68,10 +68,14 @@ fn content_larger_than_the_memory_passes_through() {
     let reader = get(&node, sha256(&data));
     let mut at = 0;
     while at < data.len() {
-        let step = read(&reader, at as u64, 128 << 10).unwrap();
+        let step = read(&reader, at as u64, 128 << 10);
+        let step = step.unwrap_or_else(|failure| {
+            panic!("{failure} at {at}: {:?}", node.explain(sha256(&data)));
+        });
         assert_same(&step, &data[at..at + step.len()]);
         at += step.len();
-        assert!(node.store().in_memory() <= 4 * MIB as u64);
+        // Two more for what is waited for.
+        assert!(node.store().in_memory() <= 6 * MIB as u64);
     }
     // What was let go comes again when it is read again.
     assert_same(&read(&reader, 5000, 60_000).unwrap(), &data[5000..65_000]);
@@ -87,7 +91,7 @@ fn leaves_that_are_verified_pass_through_too() {
     disk.fail(writes_fail(libc::ENOSPC));
     let reader = get(&node, ContentId::blake3(digests(&data).blake3.0));
     assert_same(&read_on(&reader, 0, 128 << 10).unwrap(), &data);
-    assert!(node.store().in_memory() <= 4 * MIB as u64);
+    assert!(node.store().in_memory() <= 6 * MIB as u64);
 }
 
 #[test]

@@ -17,6 +17,10 @@ use crate::content::ByteRange;
 /// How long a disk that fails is not asked to take anything.
 const AVOIDED: Duration = Duration::from_secs(30);
 
+/// Bytes beyond the bound for what somebody waits for: what is kept for the proof must not be in the
+/// way of the bytes that the proof needs next.
+const RESERVE: u64 = 2 << 20;
+
 /// What is wrong with the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskTrouble {
@@ -84,11 +88,17 @@ impl Shared {
                 self.let_go(&other, over(), LetGo::Done);
             }
         }
-        if over() > 0 && transfer.is_awaited(part) {
+        let awaited = transfer.is_awaited(part);
+        if over() > 0 && awaited {
             self.let_go(transfer, over(), LetGo::Ahead);
         }
-        if over() > 0 {
+        let reserve = if awaited { RESERVE } else { 0 };
+        if over() > reserve {
             transfer.expect_nothing();
+            // What is kept for the proof makes room when that has seen it.
+            if transfer.needs_proof() {
+                let _ = self.to_prove.send(Some(Arc::clone(transfer)));
+            }
             return false;
         }
         transfer.partial.write_to_memory(part.start, data).is_ok()

@@ -445,7 +445,8 @@ impl Transfer {
             return released;
         }
         let here = state.present.bytes().min(self.partial.present_bytes());
-        if here < self.length || !state.vouched && state.hashed < self.length {
+        let lacks = here < self.length || state.is_doubtful();
+        if lacks || !state.vouched && state.hashed < self.length {
             state.queued_for_proof = false;
             if state.proved_in_passing(self.length, &mut released) {
                 self.release_present(&mut state, &mut released);

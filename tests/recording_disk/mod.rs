@@ -272,7 +272,9 @@ fn on_name(path: &Path, op: impl FnOnce(&mut Recorder) -> Option<Op>) {
     if let Some(recorder) = recorder().as_mut()
         && recorder.watches(path)
     {
-        recorder.counts();
+        if recorder.counts() {
+            end();
+        }
         if let Some(op) = op(recorder) {
             recorder.ops.push(op);
         }
@@ -419,7 +421,9 @@ fn sync(fd: c_int, call: libc::c_long) -> c_int {
             if let Some(recorder) = recorder().as_mut()
                 && recorder.watches(&folder)
             {
-                recorder.counts();
+                if recorder.counts() {
+                    end();
+                }
                 recorder.ops.push(Op::SyncFolder(folder));
             }
         }

@@ -147,8 +147,13 @@ impl State {
             return Vec::new();
         };
         // What a handle has read and the proof has yet to see stays, unless what the proof needs next
-        // is not here, so that it would wait in vain.
-        let stuck = self.present.around(self.hashed).is_none();
+        // is not here, nor waited for, so that it would wait in vain.
+        let next = ByteRange::at(self.hashed, 1);
+        let awaited = self
+            .waiters
+            .iter()
+            .any(|waiter| !waiter.range.intersection(next).is_empty());
+        let stuck = !awaited && self.present.around(self.hashed).is_none();
         let mut free = inside.clone();
         if !self.vouched && !stuck {
             let unseen = ByteRange::new(self.hashed, u64::MAX);
@@ -195,6 +200,12 @@ impl State {
                 afloat.doubtful.insert(again);
             }
         }
+    }
+
+    /// Whether some handle may have been given other bytes than the proof saw.
+    pub(super) fn is_doubtful(&self) -> bool {
+        let afloat = self.afloat.as_ref();
+        afloat.is_some_and(|afloat| !afloat.doubtful.is_empty())
     }
 
     /// The proof begins anew: it may see other bytes than were given.
