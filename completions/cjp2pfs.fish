@@ -35,6 +35,7 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "get" -d 'Fetch cont
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "hash" -d 'Print the hashes of files as sha256sum or b3sum does'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show what the daemon of the store is doing'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "recent" -d 'Show what the peers say that they have, the latest named first'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "explain" -d 'Tell why content is not here yet: which bytes, which peers, what they answered'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "ls" -d 'List the content that is held: how much of it, when it was used, whether it is pinned'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "pin" -d 'Never give up this content, be it held now or later'
@@ -117,6 +118,12 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l config -d 'Rea
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l limit -d 'Show at most this many' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l json -d 'Print JSON'
@@ -124,6 +131,7 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s v -l verbose
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l network -d 'List what the peers say that they have instead, with how many have it; needs a daemon'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'

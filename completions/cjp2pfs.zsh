@@ -156,6 +156,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(recent)
+_arguments "${_arguments_options[@]}" : \
+'--limit=[Show at most this many]:NUMBER:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (explain)
 _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
@@ -172,6 +184,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
+'--network[List what the peers say that they have instead, with how many have it; needs a daemon]' \
 '--json[Print JSON]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \
 '*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
@@ -239,6 +252,7 @@ _cjp2pfs_commands() {
 'hash:Print the hashes of files as sha256sum or b3sum does' \
 'status:Show what the daemon of the store is doing' \
 'peers:Show the peers that the daemon of the store knows' \
+'recent:Show what the peers say that they have, the latest named first' \
 'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
 'ls:List the content that is held\: how much of it, when it was used, whether it is pinned' \
 'pin:Never give up this content, be it held now or later' \
@@ -292,6 +306,11 @@ _cjp2pfs__subcmd__peers_commands() {
 _cjp2pfs__subcmd__pin_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs pin commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__recent_commands] )) ||
+_cjp2pfs__subcmd__recent_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs recent commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__seed_commands] )) ||
 _cjp2pfs__subcmd__seed_commands() {

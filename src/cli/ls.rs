@@ -1,21 +1,34 @@
 //! `ls`: what the store holds.
 
+mod seeding;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use super::args::ReportArgs;
+use super::args::{LsArgs, ReportArgs};
 use super::exit_codes::Outcome;
 use super::human;
+use super::network_list;
 use super::store_access::{self, Access};
 use crate::store::{Held, HeldAs};
 
 /// Entries asked for at a time.
 const PAGE: usize = 1000;
 
-pub fn run(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
+pub fn run(args: &LsArgs, config: Option<&Path>) -> Result<Outcome> {
+    if args.network {
+        return network_list::all(&args.report, config);
+    }
+    if args.seeding {
+        return seeding::run(&args.report, config);
+    }
+    list_held(&args.report, config)
+}
+
+fn list_held(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
     let access = store_access::open(&args.store, config)?;
     let mut out = io::stdout().lock();
     let mut from: Option<String> = None;

@@ -5,6 +5,7 @@
 
 mod args;
 mod background;
+mod beneath;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
@@ -12,15 +13,19 @@ mod doctor;
 mod exit_codes;
 mod explain;
 mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod generate;
 mod get;
+mod get_folder;
 mod hash;
 mod human;
 mod import;
 mod logging;
 mod ls;
 mod mount;
+mod network_list;
 mod node_run;
 mod pin;
 mod progress;
@@ -30,6 +35,7 @@ mod settings;
 mod signals;
 mod store_access;
 mod umount;
+mod unseed;
 mod values;
 mod verify;
 
@@ -68,10 +74,12 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),
         Command::Seed(seed) => seed::run(&seed, config),
+        Command::Unseed(unseed) => unseed::run(&unseed, config),
         Command::Get(get) => get::run(&get, config),
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),
         Command::Peers(peers) => report::peers(&peers, config),
+        Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
         Command::Ls(ls) => ls::run(&ls, config),
         Command::Pin(pin) => pin::pin(&pin, config),

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::seeding;
 use super::server::Daemon;
 use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
@@ -29,8 +30,12 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
+/// How long peers have to say what they have.
+const LISTS_LIMIT: Duration = Duration::from_secs(2);
 /// How long what was fetched is kept from being given up.
 const LINGER: Duration = Duration::from_secs(3);
 /// How often a fetch tells how far it is.
@@ -51,13 +56,21 @@ pub fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/network", get(network))
         .route("/explain/{*id}", get(explain))
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
         .merge(keeping::routes())
         .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 
@@ -73,6 +86,11 @@ async fn status(State(shared): Access) -> Response {
 
 async fn peers(State(shared): Access) -> Response {
     answer(spawn_blocking(move || shared.daemon.node.peers())).await
+}
+
+async fn network(State(shared): Access) -> Response {
+    let ask = move || shared.daemon.node.network_list(LISTS_LIMIT);
+    answer(spawn_blocking(ask)).await
 }
 
 async fn explain(State(shared): Access, Path(id): Path<String>) -> Response {

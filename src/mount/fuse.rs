@@ -22,7 +22,6 @@ use fuser::{
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
 use super::errno::Errno;
-use super::folders::Entry;
 use super::fs::{FileSystem, Opened, Opening};
 use super::handles::Fh;
 use super::inodes::{Ino, OpenMode};
@@ -90,7 +89,7 @@ impl From<Errno> for fuser::Errno {
 }
 
 fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
-    let time = Attributes::time();
+    let time = attributes.time();
     FileAttr {
         ino: INodeNo(attributes.ino.0),
         size: attributes.length,
@@ -99,7 +98,7 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
         mtime: time,
         ctime: time,
         crtime: time,
-        kind: file_type(attributes.folder),
+        kind: file_type(Some(attributes)),
         perm: attributes.mode(),
         nlink: attributes.links(),
         uid: owner.uid,
@@ -110,19 +109,21 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
     }
 }
 
-fn file_type(folder: bool) -> FileType {
-    if folder {
-        FileType::Directory
-    } else {
-        FileType::RegularFile
+/// What has no attributes of its own is content.
+fn file_type(attributes: Option<&Attributes>) -> FileType {
+    match attributes {
+        Some(attributes) if attributes.folder => FileType::Directory,
+        Some(attributes) if attributes.link() => FileType::Symlink,
+        _ => FileType::RegularFile,
     }
 }
 
 fn open_flags(mode: OpenMode) -> FopenFlags {
     match mode {
-        // Keeping the cache does not matter to reads, which go past it, and keeps the open from
-        // waiting for a page that another process's memory map is stalled on.
-        OpenMode::Direct => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        OpenMode::Direct { keep: true } => {
+            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE
+        }
+        OpenMode::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
         OpenMode::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
         // The kernel takes no `FOPEN_KEEP_CACHE` with a passage: what it has cached it drops.
         OpenMode::Cached { keep: false } | OpenMode::Passed => FopenFlags::empty(),
@@ -192,19 +193,20 @@ impl<S: Source> Filesystem for Adaptor<S> {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(
-            Fh(fh.0),
-            offset,
-            size,
-            request.pid(),
-            move |read| match read {
-                Ok(data) => reply.data(data),
-                Err(errno) => reply.error(errno.into()),
-            },
-        );
+        let done = move |read: Result<&[u8], Errno>| match read {
+            Ok(data) => reply.data(data),
+            Err(errno) => reply.error(errno.into()),
+        };
+        let (fh, pid) = (Fh(fh.0), request.pid());
+        // The kernel names the owner of a read that goes to a program. One that fills the page cache
+        // is nobody's.
+        match lock_owner {
+            Some(_) => self.fs.read(fh, offset, size, pid, done),
+            None => self.fs.fill(fh, offset, size, pid, done),
+        }
     }
 
     fn flush(
@@ -243,11 +245,19 @@ impl<S: Source> Filesystem for Adaptor<S> {
         reply.ok();
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.fs.open_folder(Ino(ino.0)) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.fs.link_target(Ino(ino.0)) {
+            Ok(target) => reply.data(target.as_bytes()),
             Err(errno) => reply.error(errno.into()),
         }
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.fs
+            .open_folder(Ino(ino.0), request.pid(), move |opened| match opened {
+                Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+                Err(errno) => reply.error(errno.into()),
+            });
     }
 
     fn readdir(
@@ -259,7 +269,7 @@ impl<S: Source> Filesystem for Adaptor<S> {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.fs.list(Fh(fh.0), offset, |next, entry| {
-            let kind = file_type(matches!(entry, Entry::Folder(..)));
+            let kind = file_type(entry.attributes().as_ref());
             let ino = INodeNo(entry.ino().0);
             entry.with_name(|name| reply.add(ino, next, kind, name))
         });

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Listed};
 use super::names::Folder;
 use super::source::Backing;
 use crate::content::ContentId;
@@ -23,6 +23,10 @@ impl Ino {
     pub const ROOT: Self = Self(1);
     /// `blake3/`.
     pub const BLAKE3: Self = Self(2);
+    /// `folder/`.
+    pub const FOLDERS: Self = Self(3);
+    /// `seeding/`.
+    pub const SEEDING: Self = Self(4);
 
     /// The number that content of this id has, but for a collision: the head of its hash, so that
     /// a file keeps its number from mount to mount. Between 2^62 and 2^63, apart from the folders'
@@ -39,6 +43,8 @@ impl Ino {
         match folder {
             Folder::Root => Self::ROOT,
             Folder::Blake3 => Self::BLAKE3,
+            Folder::Published => Self::FOLDERS,
+            Folder::Seeding => Self::SEEDING,
         }
     }
 
@@ -48,6 +54,8 @@ impl Ino {
         match self {
             Self::ROOT => Some(Folder::Root),
             Self::BLAKE3 => Some(Folder::Blake3),
+            Self::FOLDERS => Some(Folder::Published),
+            Self::SEEDING => Some(Folder::Seeding),
             _ => None,
         }
     }
@@ -56,8 +64,12 @@ impl Ino {
 /// How a handle reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Past the page cache, through our door each time.
-    Direct,
+    /// Past the page cache, through our door each time; but for memory maps and `sendfile`, whose
+    /// pages everybody sees.
+    Direct {
+        /// Whether those that are there already may be used.
+        keep: bool,
+    },
     /// Through the page cache.
     Cached {
         /// Whether pages that are there already may be used.
@@ -88,6 +100,8 @@ struct Inode<K> {
     id: ContentId,
     length: u64,
     proven: bool,
+    /// What a listing says of it, if it is a file of a published folder; then so is its length.
+    listed: Option<Listed>,
     /// How many times the kernel has been told of it, less what it has forgotten.
     lookups: u64,
     /// Open handles, by how they read.
@@ -96,6 +110,8 @@ struct Inode<K> {
     passed: u32,
     /// There as long as handles are `passed`.
     passage: Option<Arc<Passage<K>>>,
+    /// Of the unproven content that may be in the page cache.
+    generation: u64,
     /// Whether whatever is in the page cache is proven: since the last handle that could put
     /// something else there, a cached one has been opened that dropped what it found.
     clean: bool,
@@ -107,11 +123,13 @@ impl<K> Inode<K> {
             id,
             length,
             proven,
+            listed: None,
             lookups: 0,
             direct: 0,
             cached: 0,
             passed: 0,
             passage: None,
+            generation: 0,
             clean: false,
         }
     }
@@ -121,7 +139,9 @@ impl<K> Inode<K> {
             ino,
             folder: false,
             length: self.length,
-            lasting: self.proven,
+            // What a listing says does not change, true or not.
+            lasting: self.proven || self.listed.is_some(),
+            listed: self.listed,
         }
     }
 }
@@ -176,6 +196,24 @@ impl<K> Inodes<K> {
         inode.attributes(ino)
     }
 
+    /// The kernel is being told once more of a file in a published folder, which has a number of
+    /// its own, and a length that only its listing says.
+    pub fn published(&self, ino: Ino, id: ContentId, length: u64, listed: Listed) -> Attributes {
+        let mut table = self.table();
+        let inode = table
+            .entry(ino)
+            .or_insert_with(|| Inode::new(id, length, false));
+        inode.listed = Some(listed);
+        inode.lookups = inode.lookups.saturating_add(1);
+        inode.attributes(ino)
+    }
+
+    /// Whether it is a file of a published folder.
+    pub fn is_published(&self, ino: Ino) -> bool {
+        let table = self.table();
+        table.get(&ino).is_some_and(|inode| inode.listed.is_some())
+    }
+
     /// The kernel has forgotten `count` of the times that it was told of `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
         if let Entry::Occupied(mut entry) = self.table().entry(ino) {
@@ -201,7 +239,7 @@ impl<K> Inodes<K> {
         let id = {
             let table = self.table();
             let inode = table.get(&ino)?;
-            if inode.proven {
+            if inode.proven || inode.listed.is_some() {
                 return Some(inode.attributes(ino));
             }
             inode.id
@@ -233,19 +271,21 @@ impl<K> Inodes<K> {
             .is_some_and(|inode| inode.direct == 0 && inode.cached == 0)
     }
 
-    /// A handle is being opened on `ino`, whose content is `proven` or not, and which the kernel
-    /// could read through `offer`: how it shall read, and the passage if it is to be that.
+    /// A handle is being opened on `ino`, whose content is proven or not yet and then of some
+    /// generation ([`Reading::generation`](super::source::Reading::generation)), and which the
+    /// kernel could read through `offer`: how it shall read, and the passage if it is to be that.
     pub fn opened(
         &self,
         ino: Ino,
         proven: bool,
+        generation: u64,
         offer: Option<Passage<K>>,
     ) -> (OpenMode, Option<Arc<Passage<K>>>) {
         // An offer that is not taken is dropped after the lock: the kernel has to be told.
         let offer = offer.map(Arc::new);
         let mut table = self.table();
         let Some(inode) = table.get_mut(&ino) else {
-            return (OpenMode::Direct, None);
+            return (OpenMode::Direct { keep: false }, None);
         };
         if inode.passage.is_none() && proven && inode.direct == 0 && inode.cached == 0 {
             inode.passage.clone_from(&offer);
@@ -255,9 +295,13 @@ impl<K> Inodes<K> {
             return (OpenMode::Passed, inode.passage.clone());
         }
         if !proven {
+            // Dropping pages waits for those that are on their way, and a stalled memory map may
+            // have some. Those of another generation are not: they have failed or come.
+            let keep = inode.direct > 0 && inode.generation == generation;
+            inode.generation = generation;
             inode.direct = inode.direct.saturating_add(1);
             inode.clean = false;
-            return (OpenMode::Direct, None);
+            return (OpenMode::Direct { keep }, None);
         }
         inode.proven = true;
         inode.cached = inode.cached.saturating_add(1);
@@ -272,7 +316,7 @@ impl<K> Inodes<K> {
             return;
         };
         let count = match mode {
-            OpenMode::Direct => &mut inode.direct,
+            OpenMode::Direct { .. } => &mut inode.direct,
             OpenMode::Cached { .. } => &mut inode.cached,
             OpenMode::Passed => &mut inode.passed,
         };
@@ -350,17 +394,34 @@ mod tests {
     fn pages_are_kept_only_when_a_proven_open_came_before() {
         let inodes = Inodes::<()>::default();
         let ino = inodes.found(&info(1, 1, false)).ino;
-        let open = |proven| inodes.opened(ino, proven, None).0;
-        assert_eq!(open(false), OpenMode::Direct);
+        let open = |proven| inodes.opened(ino, proven, 1, None).0;
+        assert_eq!(open(false), OpenMode::Direct { keep: false });
         assert_eq!(open(true), OpenMode::Cached { keep: false });
         assert_eq!(open(true), OpenMode::Cached { keep: true });
         assert_eq!(inodes.open_handles(ino), [1, 2, 0]);
-        assert_eq!(open(false), OpenMode::Direct);
+        let direct = OpenMode::Direct { keep: true };
+        assert_eq!(open(false), direct);
         assert_eq!(open(true), OpenMode::Cached { keep: false });
-        for mode in [OpenMode::Direct, OpenMode::Direct, OpenMode::Direct] {
-            inodes.closed(ino, mode);
+        for _ in 0..3 {
+            inodes.closed(ino, direct);
         }
         assert_eq!(inodes.open_handles(ino), [0, 3, 0]);
+    }
+
+    #[test]
+    fn unproven_pages_are_shared_by_handles_of_one_generation_only() {
+        let inodes = Inodes::<()>::default();
+        let ino = inodes.found(&info(1, 1, false)).ino;
+        let open = |generation| inodes.opened(ino, false, generation, None).0;
+        let [keep, drop] = [true, false].map(|keep| OpenMode::Direct { keep });
+        assert_eq!(
+            [open(1), open(1), open(2), open(2)],
+            [drop, keep, drop, keep]
+        );
+        for _ in 0..4 {
+            inodes.closed(ino, keep);
+        }
+        assert_eq!(open(2), drop, "nobody knows what is left from before");
     }
 
     /// Whoever holds one shows whether it is still held.
@@ -375,11 +436,11 @@ mod tests {
         let ino = inodes.found(&info(1, 1, true)).ino;
         let (first, second) = (Arc::new(()), Arc::new(()));
         assert!(inodes.may_pass(ino) && inodes.pass_along(ino).is_none());
-        let (mode, passage) = inodes.opened(ino, true, offer(&first));
+        let (mode, passage) = inodes.opened(ino, true, 1, offer(&first));
         assert_eq!(mode, OpenMode::Passed);
         // Whether it has an offer of its own, none, or has not seen that the content is proven.
         for (proven, offer) in [(true, offer(&second)), (true, None), (false, None)] {
-            let (mode, again) = inodes.opened(ino, proven, offer);
+            let (mode, again) = inodes.opened(ino, proven, 1, offer);
             assert_eq!(mode, OpenMode::Passed);
             assert!(Arc::ptr_eq(&again.unwrap().kernel, &first));
         }
@@ -396,7 +457,7 @@ mod tests {
             assert_eq!(inodes.open_handles(ino), [0, 0, left]);
         }
         assert_eq!(Arc::strong_count(&first), 1);
-        let (mode, _) = inodes.opened(ino, true, None);
+        let (mode, _) = inodes.opened(ino, true, 1, None);
         assert_eq!(mode, OpenMode::Cached { keep: false });
     }
 
@@ -406,14 +467,17 @@ mod tests {
             let inodes = Inodes::default();
             let ino = inodes.found(&info(1, 1, true)).ino;
             let kernel = Arc::new(());
-            let (other, _) = inodes.opened(ino, proven, None);
+            let (other, _) = inodes.opened(ino, proven, 1, None);
             assert!(!inodes.may_pass(ino));
-            let (mode, passage) = inodes.opened(ino, true, offer(&kernel));
+            let (mode, passage) = inodes.opened(ino, true, 1, offer(&kernel));
             assert_eq!(mode, OpenMode::Cached { keep: proven });
             assert!(passage.is_none());
             inodes.closed(ino, other);
             inodes.closed(ino, mode);
-            assert_eq!(inodes.opened(ino, true, offer(&kernel)).0, OpenMode::Passed);
+            assert_eq!(
+                inodes.opened(ino, true, 1, offer(&kernel)).0,
+                OpenMode::Passed
+            );
         }
     }
 

@@ -34,6 +34,17 @@ pub trait Source: Send + Sync + 'static {
     /// How much room there is, for `statfs`.
     fn space(&self) -> Space;
 
+    /// Fetches all of `id`, whose lookup has succeeded; afterwards a handle on it reads without
+    /// waiting. A source that has everything at hand need not do anything.
+    fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Self::Waiting> {
+        self.lookup(id, done)
+    }
+
+    /// What is given to others from where it lies.
+    fn seeding(&self) -> Vec<Seeded> {
+        Vec::new()
+    }
+
     /// Whether the files that it keeps lie on a file system that lies on others itself (overlayfs).
     /// The kernel allows few such layers, and wants to know before it reads those files.
     fn is_layered(&self) -> bool {
@@ -55,6 +66,10 @@ pub trait Reading: Send + Sync + 'static {
     /// Whether the content is complete and verified now.
     fn proven(&self) -> bool;
 
+    /// While it is not proven: bytes that were read through handles of different generations do not
+    /// belong together. What proved wrong and is fetched anew is of another one.
+    fn generation(&self) -> u64;
+
     /// The file that the kernel may read in place of this handle, if there is one.
     fn backing(&self) -> Option<Backing> {
         None
@@ -64,6 +79,11 @@ pub trait Reading: Send + Sync + 'static {
     /// failure. Bytes that are here are given on this thread before the call returns, and then
     /// `None` is returned.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
+
+    /// The same, for pages that whoever has the content mapped into memory sees, too.
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+        self.read(offset, length, done)
+    }
 }
 
 /// An operation that has not ended yet. Dropping it changes nothing: it ends by itself, at its own
@@ -74,6 +94,17 @@ pub trait Waiting: Send + 'static {
 
     /// Ends it with `failure` unless it has ended already. Its `done` may be called on this thread.
     fn cancel(&self, failure: Failure);
+}
+
+/// Something that is given to others from where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeded {
+    /// What it is called.
+    pub name: String,
+    /// The listing of a folder, or the content of a file.
+    pub id: ContentId,
+    /// Whether it is a folder.
+    pub folder: bool,
 }
 
 /// Room for content, in bytes.

@@ -16,6 +16,7 @@ mod leaves;
 mod lookups;
 mod messages;
 mod network;
+mod network_list;
 mod pending;
 mod pieces;
 mod prover;
@@ -47,6 +48,7 @@ use crate::store::Store;
 use crate::swarm::{Swarm, Time};
 
 pub use afloat::DiskTrouble;
+pub use network_list::NetworkContent;
 pub use pending::Pending;
 pub use reader::Reader;
 pub use types::{

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Found, Keep, Read, Report};
+use super::messages::{Arrival, Command, Found, Keep, Lists, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
@@ -210,6 +210,16 @@ impl Network {
                 Command::Read(read) => self.answer_read(&read),
                 Command::Report(to) => {
                     let _ = to.send(self.report());
+                }
+                Command::Lists { ask, to } => {
+                    if ask {
+                        self.swarm.ask_for_lists(now);
+                    }
+                    let _ = to.send(Lists {
+                        now,
+                        listed: self.swarm.listed(),
+                        awaited: self.swarm.lists_awaited(now),
+                    });
                 }
                 Command::Explain(id, to) => {
                     let _ = to.send(self.swarm.explain(now, id));

@@ -32,6 +32,7 @@ enum Source {
         transfer: Arc<Transfer>,
         number: u64,
         given: Arc<Mutex<Given>>,
+        in_pages: Arc<Mutex<Given>>,
         ahead: Mutex<ReadAhead>,
     },
 }
@@ -60,6 +61,7 @@ impl Reader {
             source: Source::Arriving {
                 number,
                 given: Arc::default(),
+                in_pages: Arc::new(Mutex::new(Given::in_pages())),
                 ahead,
                 transfer,
             },
@@ -93,6 +95,16 @@ impl Reader {
         }
     }
 
+    /// Bytes that were read through handles of different generations do not belong together, but for
+    /// those of complete content.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        match &self.source {
+            Source::Arriving { transfer, .. } => transfer.number,
+            Source::Empty | Source::Complete(_) => 0,
+        }
+    }
+
     /// The file that may be read in place of this handle: there is one if the content was complete
     /// when it was opened, and the store has it for itself.
     #[must_use]
@@ -119,6 +131,15 @@ impl Reader {
     /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
     /// this thread, before the call returns (then `None` is returned).
     pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(false, offset, length, done)
+    }
+
+    /// The same, for pages that others see, too: see `given`.
+    pub fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(true, offset, length, done)
+    }
+
+    fn read_into(&self, pages: bool, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         let whole = ByteRange::new(0, self.length());
         let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
         if range.is_empty() {
@@ -138,8 +159,10 @@ impl Reader {
                 transfer,
                 number,
                 given,
+                in_pages,
                 ahead,
             } => {
+                let given = if pages { in_pages } else { given };
                 let pending = self.read_arriving(transfer, given, range, done);
                 if transfer.phase() == Phase::Arriving {
                     self.read_ahead(transfer, *number, ahead, range);

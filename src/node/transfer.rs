@@ -7,11 +7,12 @@ mod story;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::Failure;
-use super::given::Given;
+use super::given::{Given, GivenToAny};
 use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
 use super::runs::Unhashed;
@@ -65,6 +66,8 @@ struct State {
     present: RangeSet,
     /// Bytes that are in the backing file and wait for their leaf to be verified.
     landed: RangeSet,
+    /// What was given of it while it was not proven.
+    given: GivenToAny,
     /// Where what has landed may be verifiable by now.
     recheck: RangeSet,
     /// Whether every present byte was verified, leaf by leaf.
@@ -99,11 +102,16 @@ impl State {
         self.bulk_for_handles || self.bulk_for_fetches
     }
 
-    /// Whether a handle that has been `given` some of it may be given `range`, which is present.
-    fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
-        (self.vouched && length > LEAF)
-            || !given.would_complete(range, length)
-            || self.passed(given, range)
+    /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
+    fn give(&mut self, given: &Mutex<Given>, range: ByteRange, length: u64) -> bool {
+        let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
+        let may = (self.vouched && length > LEAF)
+            || !self.given.would_complete(&given, range, length)
+            || self.passed(&given, range);
+        if may {
+            self.given.note(&mut given, range);
+        }
+        may
     }
 
     /// What has to arrive for a read of `range`.
@@ -131,6 +139,8 @@ pub(super) enum Bulk {
 /// One piece of content on its way.
 pub(super) struct Transfer {
     pub id: ContentId,
+    /// No other has it, not of the same content either.
+    pub number: u64,
     pub length: u64,
     pub partial: Partial,
     /// Used by the prover alone.
@@ -162,11 +172,13 @@ pub(super) struct Released {
 
 impl Transfer {
     pub fn new(partial: Partial) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let id = partial.id();
         let present = partial.present();
         let now = Instant::now();
         Self {
             id,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             length: partial.length(),
             proof: Mutex::new(Proof::new(id)),
             unhashed: Unhashed::default(),
@@ -176,6 +188,7 @@ impl Transfer {
                 failure: Failure::WrongContent,
                 present,
                 landed: RangeSet::new(),
+                given: GivenToAny::default(),
                 recheck: RangeSet::new(),
                 vouched: false,
                 sought: RangeSet::new(),
@@ -262,11 +275,10 @@ impl Transfer {
             Phase::Arriving => {}
         }
         if state.present.contains(range) {
-            let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if state.may_give(&given, range, self.length) {
-                given.insert(range);
+            if state.give(given, range, self.length) {
                 return Admission::Ready;
             }
+            let given = given.lock().unwrap_or_else(|e| e.into_inner());
             if let Some(failure) = state.never(&given, range, self.length) {
                 return Admission::Fails(failure);
             }
@@ -401,14 +413,8 @@ impl Transfer {
     fn release_present(&self, state: &mut State, released: &mut Released) {
         let mut index = 0;
         while let Some(waiter) = state.waiters.get(index) {
-            let ready = state.present.contains(waiter.range) && {
-                let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                let ready = state.may_give(&given, waiter.range, self.length);
-                if ready {
-                    given.insert(waiter.range);
-                }
-                ready
-            };
+            let (range, given) = (waiter.range, Arc::clone(&waiter.given));
+            let ready = state.present.contains(range) && state.give(&given, range, self.length);
             if ready {
                 let waiter = state.waiters.swap_remove(index);
                 released.ready.push((waiter.range, waiter.ticket));

@@ -223,14 +223,14 @@ impl State {
         self.afloat.as_ref().is_some_and(|afloat| {
             afloat.passed
                 && !afloat.doubtful.intersects(range)
-                && !given.intersects(&afloat.doubtful)
+                && !self.given.shows(given, &afloat.doubtful)
         })
     }
 
     /// Why a handle with `given` will never be given `range`, if that is so.
     pub(super) fn never(&self, given: &Given, range: ByteRange, length: u64) -> Option<Failure> {
         let afloat = self.afloat.as_ref().filter(|afloat| afloat.passed)?;
-        let barred = given.would_complete(range, length) && !self.passed(given, range);
+        let barred = self.given.would_complete(given, range, length) && !self.passed(given, range);
         (barred && !self.vouched).then_some(Failure::Disk(afloat.errno))
     }
 
