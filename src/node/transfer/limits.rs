@@ -60,6 +60,12 @@ impl Transfer {
     /// Whether nobody needs it any more: no handle, nobody waiting, nothing to complete.
     pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
         let state = self.state();
+        // What stays in memory is not waited with: whoever comes next finds a disk that works again,
+        // perhaps.
+        let after = match state.afloat {
+            Some(_) => Duration::ZERO,
+            None => after,
+        };
         state.readers == 0
             && state.waiters.is_empty()
             && state.wholes.is_empty()
