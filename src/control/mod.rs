@@ -8,6 +8,9 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
+//! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
+//! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
 //! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
@@ -24,7 +27,9 @@
 mod client;
 mod keeping;
 mod keeping_client;
+mod paths;
 mod routes;
+mod seeding;
 mod server;
 mod socket;
 
@@ -34,6 +39,8 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use keeping::Removed;
+pub use paths::ToldPath;
+pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::seeding;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -28,6 +29,8 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
 /// How long peers have to say what they have.
@@ -39,7 +42,7 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Shared {
     pub(super) daemon: Daemon,
-    streams: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
 }
 
 pub(super) type Access = State<Arc<Shared>>;
@@ -57,8 +60,15 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
         .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 

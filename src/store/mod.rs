@@ -42,6 +42,7 @@ mod prefixes;
 mod record;
 mod recovery;
 mod room;
+mod roots;
 mod seeded;
 mod trees;
 mod uses;
@@ -70,6 +71,7 @@ pub use link_free::open_link_free;
 pub use partial::Partial;
 pub use passed::Passed;
 pub use room::{Limits, Usage};
+pub use roots::Root;
 pub use seeded::Seeded;
 pub use uses::Hold;
 
