@@ -263,6 +263,7 @@ impl<S: Source> FileSystem<S> {
             length,
             proven: false,
             present: 0,
+            verified: crate::node::Verified::No,
         });
         xattrs::value(&info, name)
     }

@@ -6,6 +6,8 @@
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
 mod batches;
+mod claims;
+mod compare;
 pub mod explain;
 mod fetches;
 mod given;
@@ -21,6 +23,7 @@ mod prover;
 mod readahead;
 mod reader;
 mod reassembly;
+mod repair;
 mod scratch;
 pub mod seeding;
 mod server;
@@ -48,7 +51,7 @@ pub use pending::Pending;
 pub use reader::Reader;
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
-    PeerStatus, StartError, Status,
+    PeerStatus, StartError, Status, Verified,
 };
 
 use messages::{Arrival, Command, Keep, Report};

@@ -21,13 +21,14 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
-use super::types::{Config, ContentInfo, Failure};
+use super::types::{Config, ContentInfo, Failure, Verified};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Store, StoreError};
 use crate::swarm::Class;
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
     /// Trees that are fetched, and the transfers whose leaves are verified with them.
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
+    /// What most peers say the BLAKE3 of some content is.
+    pub claims: Mutex<LruCache<ContentId, Claim>>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -116,6 +119,7 @@ impl Shared {
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
+            claims: Mutex::new(LruCache::new(remembered)),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -236,6 +240,7 @@ impl Shared {
                     length,
                     proven: true,
                     present: length,
+                    verified: Verified::Yes,
                 },
             );
         }
@@ -247,6 +252,7 @@ impl Shared {
                     length: left.length,
                     proven: false,
                     present: left.present,
+                    verified: Verified::No,
                 });
             }
         }

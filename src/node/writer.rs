@@ -22,6 +22,8 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
     while let Ok(arrival) = arrivals.recv() {
         match arrival {
             Arrival::Found(id, length) => shared.found(id, length),
+            Arrival::Claimed(id, claim) => shared.claimed(id, claim),
+            Arrival::Again(id, range, answer) => shared.compared(id, range, answer),
             Arrival::Data {
                 id,
                 offset,
@@ -70,6 +72,10 @@ fn write(
     let Some(data) = data.get(start..start + part.len() as usize) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    if transfer.has_doubted(part) {
+        let released = transfer.replace(part, data)?;
+        shared.release(transfer, released);
+    }
     transfer.partial.write_at(part.start, data)?;
     // The disk works beside the network: little is left to wait for at the end.
     let before = shared.unsynced.fetch_add(part.len(), Ordering::Relaxed);
@@ -80,6 +86,14 @@ fn write(
         shared.landed(transfer, part, data, from);
         return Ok(());
     }
+    if shared.waits_for_claim(transfer, part) {
+        transfer.land(part, from);
+        for leaves in transfer.landed_leaves(part) {
+            shared.verify_landed(transfer, leaves, Some((part.start, data)));
+        }
+        return Ok(());
+    }
+    let suppliers = transfer.supplier_count();
     let (released, leaves, to_prove) = transfer.arrived(part, from);
     if transfer.id.kind == Kind::TreeV2 {
         shared.nodes_arrived(transfer, part, from);
@@ -89,5 +103,11 @@ fn write(
         let _ = shared.to_prove.send(Some(Arc::clone(transfer)));
     }
     shared.release(transfer, released);
+    if transfer.id.kind == Kind::Sha256 {
+        if transfer.supplier_count() > suppliers.max(1) {
+            shared.verify_by_claim(transfer);
+        }
+        shared.compare_some(transfer, part, from);
+    }
     Ok(())
 }

@@ -48,7 +48,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
+use crate::content::{ContentId, Digests, Hash, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
 pub use error::StoreError;
@@ -336,6 +336,16 @@ impl Store {
         if let Err(error) = learn() {
             warn!(sha256 = %digests.sha256, %error, "the hashes of content could not be kept");
         }
+    }
+
+    /// Keeps that the two are the hashes of the same content, which has been proven. The tree and the
+    /// other name of content that is complete are learnt with [`Store::learned_digests`].
+    ///
+    /// # Errors
+    /// What the index said.
+    pub fn add_pair(&self, sha256: Hash, blake3: Hash) -> Result<(), StoreError> {
+        self.0.index.add_pair(sha256, blake3)?;
+        self.changed(1, None)
     }
 
     /// The same content's other id (SHA-256 for BLAKE3 and the other way round), where it is known
