@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
@@ -21,6 +21,8 @@ use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, ContentId, Hash, Kind, LEAF};
 use crate::swarm::{Class, votes};
 
+/// After this long without progress what waits for nodes is looked at again.
+const LATE: Duration = Duration::from_secs(1);
 /// Peers whose leaves are remembered as having agreed or disagreed.
 const MAX_WITNESSES: usize = 256;
 
@@ -147,22 +149,16 @@ impl Shared {
         }
     }
 
-    /// These peers sent leaves that disagree with the claim, or such that settled who did.
-    pub(super) fn suspend_for_claim(&self, transfer: &Arc<Transfer>, liars: BTreeSet<SocketAddr>) {
-        let id = transfer.id;
+    /// Leaves disagree with the claim: that may be the claim's fault.
+    pub(super) fn weigh_claim(&self, transfer: &Arc<Transfer>) {
         let outvoted = {
             let slot = transfer.leaves();
             let standing = slot.as_ref().and_then(|leaves| leaves.standing.as_ref());
             standing.is_some_and(Standing::is_outvoted)
         };
         if outvoted {
-            debug!(%id, "more peers contradict the claimed BLAKE3 than support it");
+            debug!(id = %transfer.id, "more peers contradict the claimed BLAKE3 than support it");
             self.give_up_claim(transfer);
-        } else if !liars.is_empty() {
-            debug!(%id, ?liars, "peers sent leaves that disagree with the claimed BLAKE3");
-            let liars = liars.into_iter().collect();
-            self.mailbox.post(Command::Suspend(id, liars));
-            self.want_anew(transfer);
         }
     }
 
@@ -219,14 +215,22 @@ impl Shared {
 
     /// Sees to leaves that wait for the nodes of a claimed tree. To be called now and then.
     pub(super) fn press_for_claim(&self, transfer: &Arc<Transfer>, now: Instant) {
-        let overdue = {
+        let (late, overdue) = {
             let slot = transfer.leaves();
             let Some(leaves) = slot.as_ref().filter(|leaves| leaves.standing.is_some()) else {
                 return;
             };
-            leaves.is_overdue(now)
+            (leaves.stands_still(now, LATE), leaves.is_overdue(now))
         };
-        if !overdue || !transfer.has_unchecked_leaves() {
+        if !late || !transfer.has_unchecked_leaves() {
+            return;
+        }
+        if !overdue {
+            // Should a node that came have gone unnoticed, this finds it.
+            self.want_nodes_of_all(transfer);
+            if transfer.check_again(ByteRange::new(0, transfer.length)) {
+                let _ = self.to_prove.send(Some(Arc::clone(transfer)));
+            }
             return;
         }
         if transfer.is_quiet(now, TREE_LIMIT) && !transfer.has_failed() {

@@ -91,8 +91,12 @@ impl Leaves {
 
     /// Whether it has stood still for too long.
     pub fn is_overdue(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.progress_at) >= TREE_LIMIT
-            && matches!(self.tree, Tree::Arriving(_))
+        self.stands_still(now, TREE_LIMIT) && matches!(self.tree, Tree::Arriving(_))
+    }
+
+    /// Whether neither a node nor a verdict has come for `limit`.
+    pub fn stands_still(&self, now: Instant, limit: Duration) -> bool {
+        now.saturating_duration_since(self.progress_at) >= limit
     }
 }
 
@@ -292,6 +296,11 @@ impl Shared {
             }
             self.release(transfer, released);
         }
+        if claimed && !verdicts.liars.is_empty() {
+            // Before anything is asked for again.
+            let liars = verdicts.liars.iter().copied().collect();
+            self.mailbox.post(Command::Suspend(transfer.id, liars));
+        }
         if !verdicts.wrong.is_empty() {
             debug!(id = %transfer.id, wrong = ?verdicts.wrong, "wrong leaves");
             for wrong in verdicts.wrong.iter() {
@@ -317,8 +326,8 @@ impl Shared {
             self.mailbox.post(Command::Distrust(tree, liars));
         }
         if claimed {
-            if !verdicts.liars.is_empty() || !verdicts.wrong.is_empty() {
-                self.suspend_for_claim(transfer, verdicts.liars);
+            if !verdicts.wrong.is_empty() {
+                self.weigh_claim(transfer);
             }
             return;
         }

@@ -30,10 +30,12 @@ impl Shared {
             self.is_wrong(transfer, false);
             return;
         }
-        if !transfer.note_failed(epoch) {
-            if transfer.needs_proof() {
-                let _ = self.to_prove.send(Some(Arc::clone(transfer)));
-            }
+        let current = transfer.note_failed(epoch);
+        // It has changed meanwhile, or has leaves to verify that came while it was hashed.
+        if transfer.needs_proof() {
+            let _ = self.to_prove.send(Some(Arc::clone(transfer)));
+        }
+        if !current {
             return;
         }
         let failures = {
