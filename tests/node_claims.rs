@@ -2,11 +2,14 @@
 
 mod node_support;
 
-use cjp2pfs::content::{ContentId, Digests, LEAF};
+use std::net::UdpSocket;
+
+use cjp2pfs::content::{ContentId, Digests, Hash, LEAF};
 use cjp2pfs::node::{Failure, Verified};
+use cjp2pfs::wire::{Encoder, Message, decode};
 use node_support::{
-    Peer, Question, Reply, Running, assert_same, bytes, digests, fetch, get, part, read, sha256,
-    wait,
+    Peer, Question, Reply, Running, SOON, assert_same, bytes, digests, fetch, get, part, read,
+    sha256, wait,
 };
 
 const LENGTH: usize = (6 << 20) + 777;
@@ -126,20 +129,55 @@ fn a_proven_claim_is_kept_and_the_next_run_verifies_by_it() {
     assert_eq!(pair.hash, scene.digests.blake3);
 }
 
+/// Asks `node` for the BLAKE3 of `id`, with the cookie that it wants returned if there is one;
+/// returns that cookie, the BLAKE3, and whether it said that it has no such content.
+fn ask_blake3(
+    socket: &UdpSocket,
+    node: &Running,
+    id: ContentId,
+    cookie: Option<&str>,
+) -> (Option<String>, Option<(Hash, u64)>, bool) {
+    let mut datagram = Vec::new();
+    let mut encoder = Encoder::new(&mut datagram);
+    encoder.what_is_its_blake3(&id);
+    if let Some(cookie) = cookie {
+        encoder.always_returned(cookie);
+    }
+    encoder.finish();
+    socket.send_to(&datagram, node.address()).unwrap();
+    let mut answer = vec![0; 65_536];
+    let (length, _) = socket.recv_from(&mut answer).expect("an answer");
+    assert!(cookie.is_some() || length + 28 <= 2 * (datagram.len() + 28));
+    let (mut theirs, mut blake3, mut no) = (None, None, false);
+    for message in &decode(&answer[..length]).unwrap().messages {
+        match message {
+            Message::PleaseAlwaysReturnThisMessage(cookie) => theirs = Some(cookie.raw().into()),
+            Message::ItsBlake3Is {
+                blake3: it, eof, ..
+            } => blake3 = Some((*it, *eof)),
+            Message::IDoNotHaveThat { .. } => no = true,
+            _ => {}
+        }
+    }
+    (theirs, blake3, no)
+}
+
 #[test]
 fn a_node_that_knows_the_pair_tells_it() {
     let scene = scene("a node tells");
-    let seeder = Running::holding(&scene.data);
-    let liar = scene.corrupting(1);
-    let node = Running::new(&[liar.address, seeder.address()]);
-    let reader = get(&node, scene.id);
-    wait("the claim", || {
-        let _ = read(&reader, 5 << 20, 1000);
-        let info = node.info(scene.id)?;
-        (info.verified == Verified::Claimed).then_some(())
-    });
-    drop(reader);
-    scene.is_fetched_right(&node);
+    let node = Running::holding(&scene.data);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let (cookie, ..) = ask_blake3(&socket, &node, scene.id, None);
+    let cookie = cookie.expect("a cookie for a stranger");
+    let (_, told, no) = ask_blake3(&socket, &node, scene.id, Some(&cookie));
+    assert_eq!(told, Some((scene.digests.blake3, LENGTH as u64)));
+    assert!(!no);
+    // The second time from what is at hand.
+    let (_, told, _) = ask_blake3(&socket, &node, scene.id, Some(&cookie));
+    assert_eq!(told, Some((scene.digests.blake3, LENGTH as u64)));
+    let (_, told, no) = ask_blake3(&socket, &node, sha256(b"unknown"), Some(&cookie));
+    assert_eq!((told, no), (None, true));
 }
 
 #[test]

@@ -88,11 +88,10 @@ impl Shared {
         }
     }
 
-    /// Begins to verify leaves by what peers claim, where that is worth its cost: bytes of a single
-    /// source that nobody reads yet are proven as soon by the whole.
+    /// Begins to verify leaves by what peers claim, where that is worth its cost: what a single source
+    /// sends is proven as soon by the whole, and its claim would say what its bytes say.
     pub(super) fn verify_by_claim(&self, transfer: &Arc<Transfer>) {
-        let worth = transfer.supplier_count() > 1 || transfer.has_readers();
-        if worth || transfer.has_failed() {
+        if transfer.supplier_count() > 1 || transfer.has_failed() {
             self.adopt_claim(transfer);
         }
     }

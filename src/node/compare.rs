@@ -34,12 +34,6 @@ struct Asked {
     second: Option<(SocketAddr, Vec<u8>)>,
 }
 
-/// A peer whose bytes were taken for wrong because others gave different ones.
-pub(super) struct Accused {
-    pub peer: SocketAddr,
-    pub by: BTreeSet<SocketAddr>,
-}
-
 /// What is compared of one transfer, and what followed.
 #[derive(Default)]
 pub(super) struct Comparisons {
@@ -51,7 +45,8 @@ pub(super) struct Comparisons {
     pub to_compare: Vec<(ByteRange, Sender)>,
     /// Whether that has been lined up.
     pub is_lined_up: bool,
-    pub accused: Vec<Accused>,
+    /// Peers whose bytes were taken for wrong because others gave different ones.
+    pub accused: Vec<SocketAddr>,
     /// The only one that is believed after the others proved wrong.
     pub believed: Option<SocketAddr>,
     /// How often the whole has failed.
@@ -204,16 +199,7 @@ impl Shared {
             Verdict::AgainstSecond(second, by) => (Some(second), by),
         };
         debug!(%id, ?range, ?peer, ?by, "a peer's bytes are not those of others");
-        let agreed = {
-            let mut comparisons = transfer.comparisons();
-            if let Some(peer) = peer
-                && comparisons.accused.len() < MAX_ACCUSED
-            {
-                let by = by.into_iter().collect();
-                comparisons.accused.push(Accused { peer, by });
-            }
-            comparisons.agreed.clone()
-        };
+        let agreed = transfer.comparisons().agreed.clone();
         let doubted = match peer {
             Some(peer) => {
                 self.mailbox.post(Command::Suspend(id, vec![peer]));
@@ -221,9 +207,20 @@ impl Shared {
             }
             None => transfer.doubt_unknown(&agreed),
         };
+        {
+            // After its bytes are given up: should the whole fail before, that says nothing of this.
+            let mut comparisons = transfer.comparisons();
+            if doubted > 0 {
+                // Whatever else is being compared, this is to be fetched first.
+                comparisons.begin_anew();
+            }
+            if let Some(peer) = peer
+                && comparisons.accused.len() < MAX_ACCUSED
+            {
+                comparisons.accused.push(peer);
+            }
+        }
         if doubted > 0 {
-            // Whatever else is being compared, this is to be fetched first.
-            transfer.comparisons().begin_anew();
             self.fetch_doubted(transfer);
         }
     }

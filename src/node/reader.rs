@@ -52,7 +52,6 @@ impl Reader {
     pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>) -> Self {
         let given = Arc::default();
         let number = transfer.attach_reader(&given);
-        node.verify_by_claim(&transfer);
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
             source: Source::Arriving {

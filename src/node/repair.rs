@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::compare::Accused;
 use super::messages::Command;
 use super::shared::Shared;
 use super::transfer::Transfer;
@@ -105,8 +104,7 @@ impl Shared {
             for peer in standing.disagreeing {
                 // Should it fail again, those who contradicted the claim are believed.
                 if !standing.by.contains(&peer) {
-                    let by = standing.by.clone();
-                    comparisons.accused.push(Accused { peer, by });
+                    comparisons.accused.push(peer);
                 }
             }
         }
@@ -130,15 +128,13 @@ impl Shared {
                 self.mailbox.post(Command::Only(id, None));
                 self.mailbox.post(Command::Distrust(id, vec![before]));
             }
-            comparisons.believed = accused.as_ref().map(|accused| accused.peer);
+            comparisons.believed = accused;
             accused
         };
-        let Some(Accused { peer, by }) = accused else {
+        let Some(peer) = accused else {
             return false;
         };
         debug!(%id, %peer, "the one that others contradicted is believed");
-        let liars = by.into_iter().filter(|liar| *liar != peer).collect();
-        self.mailbox.post(Command::Distrust(id, liars));
         self.mailbox.post(Command::Reinstate(id));
         self.mailbox.post(Command::Only(id, Some(peer)));
         if transfer.doubt_all_but(peer) == 0 {

@@ -119,9 +119,10 @@ impl State {
         (self.vouched && length > LEAF) || !given.would_complete(range, length)
     }
 
-    /// What has to arrive for a read of `range` that waits.
-    fn wanted_for(&self, range: ByteRange, length: u64) -> ByteRange {
-        if length <= LEAF || self.present.contains(range) {
+    /// What has to arrive for a read of `range` that waits, by a handle that has been `given` some.
+    fn wanted_for(&self, given: &Mutex<Given>, range: ByteRange, length: u64) -> ByteRange {
+        let given = given.lock().unwrap_or_else(|e| e.into_inner());
+        if !self.may_give(&given, range, length) {
             // It waits for the proof, which needs all of it.
             ByteRange::new(0, length)
         } else if self.vouched || self.claimed {
@@ -296,7 +297,7 @@ impl Transfer {
             given: Arc::clone(given),
             deadline,
         });
-        let wanted = state.wanted_for(range, self.length);
+        let wanted = state.wanted_for(given, range, self.length);
         Admission::Waits(state.lacking(wanted))
     }
 
@@ -531,7 +532,8 @@ impl Transfer {
             wants.extend(state.lacking(range).into_iter().map(|gap| (gap, class)));
         };
         for waiter in &state.waiters {
-            add(state.wanted_for(waiter.range, self.length), Class::Urgent);
+            let wanted = state.wanted_for(&waiter.given, waiter.range, self.length);
+            add(wanted, Class::Urgent);
         }
         for range in state.ahead.values().flatten() {
             add(*range, Class::ReadAhead);

@@ -349,10 +349,19 @@ impl Store {
     }
 
     /// The same content's other id (SHA-256 for BLAKE3 and the other way round), where it is known
-    /// for complete content.
+    /// because the content was hashed here, or proved what peers claim. It is kept for ever.
     #[must_use]
     pub fn paired(&self, id: &ContentId) -> Option<ContentId> {
-        self.0.index.paired(id).ok()?
+        if let Some(other) = self.0.index.paired(id).ok()? {
+            return Some(other);
+        }
+        let files = self.0.index.seeded_as(id, 1).ok()?;
+        let (_, record) = files.into_iter().next()?;
+        match id.kind {
+            Kind::Sha256 => Some(ContentId::blake3(record.blake3.0)),
+            Kind::Blake3 => Some(ContentId::sha256(record.sha256.0)),
+            Kind::TreeV2 => None,
+        }
     }
 
     /// Renames `from`, whose bytes are durable, to where complete content of `id` belongs, and

@@ -186,11 +186,6 @@ impl Transfer {
         self.state().suppliers.len()
     }
 
-    /// Whether somebody has it open.
-    pub fn has_readers(&self) -> bool {
-        self.state().readers > 0
-    }
-
     /// Counts `arrived` bytes; whether so many have come that some are to be compared.
     pub fn is_to_compare(&self, arrived: u64, each: u64) -> bool {
         let mut state = self.state();
