@@ -28,6 +28,10 @@ pub struct ConfigFile {
     pub no_lan: bool,
     #[serde(deserialize_with = "size")]
     pub cache: Option<u64>,
+    #[serde(deserialize_with = "size")]
+    pub store_limit: Option<u64>,
+    #[serde(deserialize_with = "size")]
+    pub min_free: Option<u64>,
     #[serde(deserialize_with = "rate")]
     pub upload_limit: Option<u64>,
     #[serde(deserialize_with = "rate")]
@@ -39,6 +43,7 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "duration")]
     pub read_timeout: Option<Duration>,
     pub complete: Option<CompleteWhen>,
+    pub no_passthrough: bool,
 }
 
 impl ConfigFile {
@@ -64,7 +69,7 @@ impl ConfigFile {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             let message = error.message().replace('\n', " ");
             match error.span() {
@@ -135,24 +140,30 @@ mod tests {
             no-bootstrap = true
             no-lan = true
             cache = "64MiB"
+            store-limit = "2TiB"
+            min-free = 1000
             upload-limit = "1.5MiB"
             upload-limit-per-address = 500000
             download-limit = "2M/s"
             lookup-timeout = 2
             read-timeout = "1m"
             complete = "never"
+            no-passthrough = true
             "#,
         )
         .unwrap();
         assert_eq!(file.store, Some("/srv/cjp2pfs".into()));
         assert_eq!(file.peer.len(), 2);
         assert_eq!(file.cache, Some(64 << 20));
+        assert_eq!(file.store_limit, Some(2 << 40));
+        assert_eq!(file.min_free, Some(1000));
         assert_eq!(file.upload_limit, Some(3 << 19));
         assert_eq!(file.upload_limit_per_address, Some(500_000));
         assert_eq!(file.download_limit, Some(2 << 20));
         assert_eq!(file.lookup_timeout, Some(Duration::from_secs(2)));
         assert_eq!(file.read_timeout, Some(Duration::from_secs(60)));
         assert_eq!(file.complete, Some(CompleteWhen::Never));
+        assert!(file.no_passthrough);
         assert!(file.no_bootstrap && file.no_lan);
     }
 

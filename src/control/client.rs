@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::socket::SocketPath;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::ContentId;
-use crate::node::PeerStatus;
 use crate::node::explain::Explanation;
+use crate::node::{NetworkContent, PeerStatus};
 
 /// How long an answer that needs no peer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -109,6 +109,14 @@ impl Client {
     /// [`ClientError`].
     pub fn status(&self) -> Result<DaemonStatus, ClientError> {
         self.whole(Method::GET, "/status")
+    }
+
+    /// What its peers say that they have.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn network(&self) -> Result<Vec<NetworkContent>, ClientError> {
+        self.whole(Method::GET, "/network")
     }
 
     /// The peers that it knows.
@@ -230,14 +238,27 @@ impl Client {
         }
     }
 
-    fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+    pub(super) fn whole<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        self.whole_within(ANSWER_LIMIT, method, path)
+    }
+
+    pub(super) fn whole_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
         let asking = async {
             let body = self.ask(method, path).await?.into_body();
             let body = http_body_util::Limited::new(body, ANSWER_BYTES);
             let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
             serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
         };
-        self.within(ANSWER_LIMIT, asking)
+        self.within(limit, asking)
     }
 
     fn within<T>(

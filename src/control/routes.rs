@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::keeping;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -29,15 +30,19 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 const STREAMS: usize = 32;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
+/// How long peers have to say what they have.
+const LISTS_LIMIT: Duration = Duration::from_secs(2);
+/// How long what was fetched is kept from being given up.
+const LINGER: Duration = Duration::from_secs(3);
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-struct Shared {
-    daemon: Daemon,
+pub(super) struct Shared {
+    pub(super) daemon: Daemon,
     streams: Arc<Semaphore>,
 }
 
-type Access = State<Arc<Shared>>;
+pub(super) type Access = State<Arc<Shared>>;
 
 pub fn router(daemon: Daemon) -> Router {
     let shared = Shared {
@@ -47,10 +52,12 @@ pub fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/network", get(network))
         .route("/explain/{*id}", get(explain))
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
         .with_state(Arc::new(shared))
 }
@@ -67,6 +74,11 @@ async fn status(State(shared): Access) -> Response {
 
 async fn peers(State(shared): Access) -> Response {
     answer(spawn_blocking(move || shared.daemon.node.peers())).await
+}
+
+async fn network(State(shared): Access) -> Response {
+    let ask = move || shared.daemon.node.network_list(LISTS_LIMIT);
+    answer(spawn_blocking(ask)).await
 }
 
 async fn explain(State(shared): Access, Path(id): Path<String>) -> Response {
@@ -95,8 +107,9 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     };
     let (lines, body) = Channel::new(4);
     let mut client = Listener(lines);
+    let hold = shared.daemon.node.store().hold(&id);
     tokio::spawn(async move {
-        let _place = place;
+        let place = place;
         if !client.hears(&FetchEvent::Looking).await {
             return;
         }
@@ -111,6 +124,10 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
             },
         };
         client.hears(&last).await;
+        drop(place);
+        // Whoever let it be fetched asks for the bytes next.
+        tokio::time::sleep(LINGER).await;
+        drop(hold);
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::new(body)).into_response()
@@ -247,7 +264,7 @@ fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit),
     Ok((id, place))
 }
 
-fn parse(id: &str) -> Result<ContentId, Refusal> {
+pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
     id.parse()
         .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
 }
@@ -292,7 +309,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 /// Why a request is not answered with what it asked for.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {

@@ -9,7 +9,7 @@ use super::claims::Claim;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash};
 use crate::store::Content;
-use crate::swarm::{Ask, Class, Explanation, Held, PeerReport, Stats};
+use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -40,6 +40,11 @@ pub(super) enum Command {
     FragmentsFail,
     Read(Box<Read>),
     Report(Sender<Report>),
+    /// What peers have said that they have; perhaps they are to be asked anew.
+    Lists {
+        ask: bool,
+        to: Sender<Lists>,
+    },
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),
     Stop,
@@ -72,6 +77,14 @@ pub(super) struct Report {
     pub overflowed: u32,
 }
 
+/// What peers have said that they have.
+pub(super) struct Lists {
+    pub now: Time,
+    pub listed: Vec<Listed>,
+    /// Peers that were asked and may answer yet.
+    pub awaited: usize,
+}
+
 /// What the writer thread is given.
 pub(super) enum Arrival {
     Found(ContentId, u64),
@@ -95,6 +108,8 @@ pub(super) enum Keep {
     Idle(Arc<Transfer>),
     /// Much has been written since the last sync.
     Sync,
+    /// Files to close.
+    Close(Vec<Content>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

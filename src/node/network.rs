@@ -16,7 +16,7 @@ use tracing::debug;
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::claims::Claim;
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Found, Read, Report};
+use super::messages::{Arrival, Command, Found, Keep, Lists, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
@@ -31,7 +31,7 @@ const PAIRS: usize = 1024;
 /// Asks that may wait for the disk; further ones are dropped, as the network would.
 pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
-const MAX_UNWRITTEN: u64 = 48 << 20;
+const MAX_UNWRITTEN: u64 = 20 << 20;
 /// Datagrams that may wait for the socket: 14 MB of the largest answers.
 const MAX_BACKLOG: usize = 4 * BATCH;
 /// Batches taken from the socket before something else has its turn.
@@ -77,6 +77,8 @@ pub(super) struct Network {
     open: LruCache<ContentId, Content>,
     /// BLAKE3s and lengths of content by SHA-256 that was asked for.
     pairs: LruCache<ContentId, (Hash, u64)>,
+    /// How often the store had given up content when these were opened.
+    given_up: u64,
     to_disk: Sender<Option<Ask>>,
     disk_asks: Arc<AtomicUsize>,
     beacons: Option<Beacons>,
@@ -106,6 +108,7 @@ impl Network {
             outgoing: SendBatch::new(),
             open: LruCache::new(NonZeroUsize::new(OPEN).unwrap_or(NonZeroUsize::MIN)),
             pairs: LruCache::new(NonZeroUsize::new(PAIRS).unwrap_or(NonZeroUsize::MIN)),
+            given_up: 0,
             to_disk,
             disk_asks,
             beacons,
@@ -225,6 +228,16 @@ impl Network {
                 Command::Report(to) => {
                     let _ = to.send(self.report());
                 }
+                Command::Lists { ask, to } => {
+                    if ask {
+                        self.swarm.ask_for_lists(now);
+                    }
+                    let _ = to.send(Lists {
+                        now,
+                        listed: self.swarm.listed(),
+                        awaited: self.swarm.lists_awaited(now),
+                    });
+                }
                 Command::Explain(id, to) => {
                     let _ = to.send(self.swarm.explain(now, id));
                 }
@@ -320,6 +333,7 @@ impl Network {
             // The uplink is slower than what is asked of us: dropped, as the network would.
             return;
         }
+        self.close_given_up();
         let mut scratch = std::mem::take(&mut self.scratch);
         let answered = self.answer_from_memory(&mut ask, &mut scratch);
         self.scratch = scratch;
@@ -329,6 +343,19 @@ impl Network {
         if self.disk_asks.load(Ordering::Relaxed) < MAX_DISK_ASKS {
             self.disk_asks.fetch_add(1, Ordering::Relaxed);
             let _ = self.to_disk.send(Some(ask));
+        }
+    }
+
+    /// Content that was given up is served no more, and its blocks are freed.
+    fn close_given_up(&mut self) {
+        let given_up = self.shared.store.given_up();
+        if given_up != self.given_up {
+            self.given_up = given_up;
+            let mut files = Vec::with_capacity(self.open.len());
+            while let Some((_, content)) = self.open.pop_lru() {
+                files.push(content);
+            }
+            let _ = self.shared.to_keep.send(Keep::Close(files));
         }
     }
 

@@ -48,7 +48,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
     let mut hashed = 0;
     let mut done = 0;
-    while let Some((epoch, range)) = transfer.next_to_hash(buffer.len() as u64) {
+    while let Some((epoch, mut range)) = transfer.next_to_hash(buffer.len() as u64) {
         if shared.is_stopping() {
             return false;
         }
@@ -58,7 +58,13 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
         let Some(chunk) = buffer.get_mut(..range.len() as usize) else {
             return false;
         };
-        if let Some(proof) = slot.1.as_mut() {
+        let in_memory = transfer.unhashed.at(range.start);
+        let in_memory = in_memory.as_deref().and_then(|run| run.from(range.start));
+        if let (Some(proof), Some(bytes)) = (slot.1.as_mut(), in_memory) {
+            let chunk = bytes.get(..chunk.len()).unwrap_or(bytes);
+            proof.update(chunk);
+            range.end = range.start + chunk.len() as u64;
+        } else if let Some(proof) = slot.1.as_mut() {
             match transfer.partial.read_at(range.start, chunk) {
                 Ok(read) if read == chunk.len() => proof.update(chunk),
                 result => {
@@ -80,6 +86,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     if done < transfer.length {
         return transfer.has_more_to_verify();
     }
+    transfer.unhashed.clear();
     let epoch = slot.0;
     let right = match slot.1.take() {
         Some(proof) => proof.holds(),

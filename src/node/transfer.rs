@@ -7,15 +7,17 @@ mod story;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::Failure;
 use super::compare::Comparisons;
-use super::given::Given;
+use super::given::{Given, GivenToAny};
 use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
 use super::pieces::Provenance;
+use super::runs::Unhashed;
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
@@ -64,6 +66,8 @@ struct State {
     present: RangeSet,
     /// Bytes that are in the backing file and wait for their leaf to be verified.
     landed: RangeSet,
+    /// What was given of it while it was not proven.
+    given: GivenToAny,
     /// Where what has landed may be verifiable by now.
     recheck: RangeSet,
     /// Whether every present byte was verified, leaf by leaf.
@@ -100,7 +104,10 @@ struct State {
     suppliers: BTreeMap<SocketAddr, u64>,
     readers: usize,
     /// What each of them has been given.
-    handles: BTreeMap<u64, Weak<Mutex<Given>>>,
+    handles: BTreeMap<u64, [Weak<Mutex<Given>>; 2]>,
+    /// That of the bytes that handles are given from now on. No other has it, not of the same content
+    /// either.
+    generation: u64,
     next_reader: u64,
     used_at: Instant,
     progress_at: Instant,
@@ -114,9 +121,19 @@ impl State {
         self.bulk_for_handles || self.bulk_for_fetches
     }
 
-    /// Whether a handle that has been `given` some of it may be given `range`, which is present.
+    /// Whether a handle that has been `given` some of it may be given `range`.
     fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
-        (self.vouched && length > LEAF) || !given.would_complete(range, length)
+        (self.vouched && length > LEAF) || !self.given.would_complete(given, range, length)
+    }
+
+    /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
+    fn give(&mut self, given: &Mutex<Given>, range: ByteRange, length: u64) -> bool {
+        let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
+        let may = self.may_give(&given, range, length);
+        if may {
+            self.given.note(&mut given, range);
+        }
+        may
     }
 
     /// What has to arrive for a read of `range` that waits, by a handle that has been `given` some.
@@ -151,6 +168,8 @@ pub(super) struct Transfer {
     pub proof: Mutex<(u64, Option<Proof>)>,
     /// What is compared with second peers' bytes, and what followed from that. Taken before `state`.
     pub comparisons: Mutex<Comparisons>,
+    /// What lies in memory for the prover.
+    pub unhashed: Unhashed,
     /// How leaves are verified as they arrive, if they can be. Taken before `state`.
     leaves: Mutex<Option<Leaves>>,
     state: Mutex<State>,
@@ -174,6 +193,9 @@ pub(super) struct Released {
     pub wholes: Vec<WholeWaiter>,
 }
 
+/// The next generation of given bytes.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
 impl Transfer {
     pub fn new(partial: Partial) -> Self {
         let id = partial.id();
@@ -184,12 +206,14 @@ impl Transfer {
             length: partial.length(),
             proof: Mutex::new((0, Proof::new(id))),
             comparisons: Mutex::default(),
+            unhashed: Unhashed::default(),
             leaves: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
                 failure: Failure::WrongContent,
                 present,
                 landed: RangeSet::new(),
+                given: GivenToAny::default(),
                 recheck: RangeSet::new(),
                 vouched: false,
                 claimed: false,
@@ -212,6 +236,7 @@ impl Transfer {
                 suppliers: BTreeMap::new(),
                 readers: 0,
                 handles: BTreeMap::new(),
+                generation: NUMBER.fetch_add(1, Ordering::Relaxed),
                 next_reader: 0,
                 used_at: now,
                 progress_at: now,
@@ -246,15 +271,22 @@ impl Transfer {
         }
     }
 
-    /// A new handle, which will note what it is `given`; its number.
-    pub fn attach_reader(&self, given: &Arc<Mutex<Given>>) -> u64 {
+    /// A new handle, which will note what it is `given`; its number, and the generation of what it
+    /// will be given.
+    pub fn attach_reader(&self, given: [&Arc<Mutex<Given>>; 2]) -> (u64, u64) {
         let mut state = self.state();
         state.readers += 1;
         state.next_reader += 1;
         let number = state.next_reader;
-        state.handles.insert(number, Arc::downgrade(given));
+        state.handles.insert(number, given.map(Arc::downgrade));
         state.used_at = Instant::now();
-        state.next_reader
+        (number, state.generation)
+    }
+
+    /// Whether nobody has it open or waits for a part of it.
+    pub fn is_unread(&self) -> bool {
+        let state = self.state();
+        state.readers == 0 && state.waiters.is_empty()
     }
 
     /// A handle is closed: what it expected to read is wanted no more.
@@ -284,12 +316,8 @@ impl Transfer {
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
-        if state.present.contains(range) {
-            let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if state.may_give(&given, range, self.length) {
-                given.insert(range);
-                return Admission::Ready;
-            }
+        if state.present.contains(range) && state.give(given, range, self.length) {
+            return Admission::Ready;
         }
         state.waiters.push(ReadWaiter {
             range,
@@ -394,6 +422,8 @@ impl Transfer {
             state.present = kept.clone();
             state.landed = RangeSet::new();
             state.prove_anew();
+            drop(state);
+            self.unhashed.clear();
         }
     }
 
@@ -427,14 +457,8 @@ impl Transfer {
     fn release_present(&self, state: &mut State, released: &mut Released) {
         let mut index = 0;
         while let Some(waiter) = state.waiters.get(index) {
-            let ready = state.present.contains(waiter.range) && {
-                let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                let ready = state.may_give(&given, waiter.range, self.length);
-                if ready {
-                    given.insert(waiter.range);
-                }
-                ready
-            };
+            let (range, given) = (waiter.range, Arc::clone(&waiter.given));
+            let ready = state.present.contains(range) && state.give(&given, range, self.length);
             if ready {
                 let waiter = state.waiters.swap_remove(index);
                 released.ready.push((waiter.range, waiter.ticket));

@@ -7,9 +7,13 @@
 //! save redb's allocator state too (`quick_repair`), since a start after a crash would otherwise
 //! walk the whole database.
 
+mod uses;
+
 use std::ffi::OsStr;
+use std::fs::{OpenOptions, Permissions};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard};
 
@@ -20,6 +24,8 @@ use redb::{
 use tracing::warn;
 
 use crate::content::{ContentId, Hash, Kind};
+
+pub(super) use uses::Entry;
 
 use super::lent::RECORD;
 use super::prefixes::prefix;
@@ -87,7 +93,16 @@ pub(super) struct Index {
 }
 
 fn open_database(path: &Path) -> Result<Database> {
-    Ok(Builder::new().set_cache_size(CACHE).create(path)?)
+    // It tells what the user has and where; also a file of before is closed to others.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(Builder::new().set_cache_size(CACHE).create_file(file)?)
 }
 
 impl Index {
@@ -106,8 +121,9 @@ impl Index {
             txn.open_table(LENT)?;
             txn.open_table(PEERS)?;
             txn.open_table(STATE)?;
-            Ok(())
+            uses::create_tables(txn)
         })?;
+        index.enter_uses()?;
         Ok(index)
     }
 
@@ -152,17 +168,12 @@ impl Index {
 
     /// Makes everything so far durable, and `complete` content with it: that may have been entered
     /// before, and lost when a failing disk had the database opened again.
-    pub(super) fn flush(&self, complete: &[(ContentId, u64)]) -> Result<()> {
+    pub(super) fn flush(&self, complete: &[Entry]) -> Result<()> {
         self.with(|database| {
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::Immediate)?;
             txn.set_quick_repair(true);
-            {
-                let mut table = txn.open_table(COMPLETE)?;
-                for (id, length) in complete {
-                    table.insert(key(id), length)?;
-                }
-            }
+            uses::enter_if_lost(&txn, complete)?;
             txn.commit()?;
             Ok(())
         })
@@ -207,22 +218,12 @@ impl Index {
 
     /// Takes all complete content out, before it is entered anew from the files.
     pub(super) fn forget_complete(&self) -> Result<()> {
-        self.write(|txn| {
-            txn.delete_table(COMPLETE)?;
-            txn.open_table(COMPLETE)?;
-            Ok(())
-        })
+        self.write(uses::leave_all)
     }
 
-    /// Enters complete content of the store, with lengths.
-    pub(super) fn add_complete(&self, content: &[(ContentId, u64)]) -> Result<()> {
-        self.write(|txn| {
-            let mut table = txn.open_table(COMPLETE)?;
-            for (id, length) in content {
-                table.insert(key(id), length)?;
-            }
-            Ok(())
-        })
+    /// Enters complete content of the store.
+    pub(super) fn add_complete(&self, content: &[Entry]) -> Result<()> {
+        self.write(|txn| uses::enter(txn, content))
     }
 
     /// Notes what the file of complete content was when it was lent.
@@ -242,11 +243,7 @@ impl Index {
     }
 
     pub(super) fn remove_complete(&self, id: &ContentId) -> Result<()> {
-        self.write(|txn| {
-            txn.open_table(COMPLETE)?.remove(key(id))?;
-            txn.open_table(LENT)?.remove(key(id))?;
-            Ok(())
-        })
+        self.write(|txn| uses::leave(txn, id))
     }
 
     /// Complete content of `kind` from the hash `from` on and round to it again, at most `limit`.

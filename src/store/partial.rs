@@ -9,18 +9,20 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use tracing::warn;
 
 use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 
+use super::direct::DirectFile;
 use super::error::StoreError;
 use super::file::Content;
 use super::holes;
-use super::layout::{Layout, remove_file, sync_folder};
+use super::layout::{Layout, on_disk, remove_file, sync_folder};
 use super::map::{MapFile, Subject};
-use super::{Store, lock};
+use super::room::Left;
+use super::{Store, lock, uses};
 
 /// Content of a known length of which some is on disk. Clones are the same content.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub(super) struct Shared {
     store: Store,
     subject: Subject,
     data: File,
+    direct: DirectFile,
     /// Held shared while writing, alone while the file changes its state.
     state: RwLock<State>,
     /// Whether the state is `Open`, for those who must not wait for a change of it.
@@ -82,6 +85,7 @@ impl Partial {
     pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
         let layout = store.layout();
         let subject = Subject { id, length };
+        lock(&store.0.room.left).remove(&id);
         if let Some((data, file, present)) = resume(layout, subject)? {
             let marks = Marks {
                 durable: present.clone(),
@@ -112,6 +116,7 @@ impl Partial {
             store: store.clone(),
             subject,
             data,
+            direct: DirectFile::default(),
             state: RwLock::new(State::Open),
             open: AtomicBool::new(true),
             marks: Mutex::new(marks),
@@ -156,15 +161,40 @@ impl Partial {
     /// The operating system's, such as a full disk; `InvalidInput` past the end of the content;
     /// `ESTALE` after completion or discarding.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _open = self.open_for_write(offset, data)?;
+        holes::write_all_at(&self.0.data, data, offset)
+    }
+
+    /// The same for a long run of bytes that nobody is about to read: past the page cache, as far
+    /// as `data` and `offset` are aligned (see [`AlignedBuffer`](super::AlignedBuffer)) and the file
+    /// system knows how.
+    ///
+    /// # Errors
+    /// As [`Partial::write_at`].
+    pub fn write_past_cache(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _open = self.open_for_write(offset, data)?;
+        holes::for_each_stretch(data, |start, stretch| {
+            let offset = offset + start as u64;
+            let written = self.0.direct.write_at(&self.0.data, stretch, offset);
+            holes::write_all_at(&self.0.data, &stretch[written..], offset + written as u64)
+        })
+    }
+
+    /// Whether `data` may be written at `offset`; as long as the guard lives.
+    fn open_for_write(&self, offset: u64, data: &[u8]) -> io::Result<RwLockReadGuard<'_, State>> {
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.length()) {
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Before the state is held: making room looks at all partial content.
+        if !holes::is_zero(data) {
+            self.0.store.take_room(data.len() as u64)?;
         }
         let state = self.0.state.read().unwrap_or_else(|e| e.into_inner());
         if *state != State::Open {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
-        holes::write_all_at(&self.0.data, data, offset)
+        Ok(state)
     }
 
     /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.
@@ -311,7 +341,8 @@ impl Partial {
         *state = State::Complete;
         self.0.open.store(false, Ordering::Release);
         drop(state);
-        if let Err(error) = store.changed(1, Some((id, self.length()))) {
+        let entry = store.entry(&id, self.length());
+        if let Err(error) = store.changed(1, Some(entry)) {
             warn!(%error, "the index could not be made durable");
         }
         store
@@ -345,6 +376,28 @@ impl Partial {
     /// gone: they have the names that new partial content of this id will have.
     pub(super) fn wait_for_change(&self) {
         drop(self.0.state.write().unwrap_or_else(|e| e.into_inner()));
+    }
+}
+
+impl Shared {
+    /// Bytes that it takes on the disk as partial content.
+    pub(super) fn on_disk(&self) -> u64 {
+        if !self.open.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.data.metadata().map_or(0, |found| on_disk(&found))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.open.load(Ordering::Acquire) {
+            let left = Left {
+                on_disk: self.on_disk(),
+                used: uses::now(),
+            };
+            lock(&self.store.0.room.left).insert(self.subject.id, left);
+        }
     }
 }
 

@@ -30,6 +30,7 @@ mod explain;
 mod fetch;
 mod finding;
 mod interest;
+mod listing;
 mod parts;
 mod peer;
 mod picking;
@@ -53,6 +54,7 @@ use crate::wire::{self, Message};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::{Class, votes};
+pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
@@ -64,6 +66,7 @@ use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
 use interest::Interest;
+use listing::Listings;
 use peer::Peer;
 use repeats::Repeats;
 use serving::Reply;
@@ -181,6 +184,7 @@ pub struct Swarm {
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     interest: Interest,
+    listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
     downlink: Option<Bucket>,
@@ -188,6 +192,8 @@ pub struct Swarm {
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
+    /// Tokens for asking addresses that others named and that we do not know.
+    hearsay_tokens: f64,
     /// Tokens for copies of requests that are overdue.
     hedge_tokens: f64,
     probe_timer: Time,
@@ -227,6 +233,7 @@ impl Swarm {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             interest: Interest::default(),
+            listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
             downlink: config
@@ -235,6 +242,7 @@ impl Swarm {
             bottleneck: Bottleneck::new(now),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
+            hearsay_tokens: finding::HEARSAY_BURST,
             hedge_tokens: asking::HEDGE_BURST,
             probe_timer: now,
             housekeeping_at: now + HOUSEKEEPING,
@@ -301,6 +309,9 @@ impl Swarm {
                     }
                 }
                 Message::PleaseListContent => reply.list = true,
+                Message::ContentList(results) => {
+                    self.handle_list(now, from, &greeting, results);
+                }
                 Message::Peers(peers) => self.handle_peers(now, from, &greeting, peers),
                 Message::Content {
                     id,

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 
-use super::{Phase, Released, State, Transfer};
+use super::{NUMBER, Phase, Released, State, Transfer};
 use crate::content::{ByteRange, RangeSet};
 use crate::node::pieces::Piece;
 use crate::node::types::{Failure, Verified};
@@ -56,6 +57,7 @@ impl Transfer {
     /// The bytes of `range` are taken for wrong: they are as good as not here.
     pub fn doubt(&self, range: ByteRange) {
         self.state().doubt(range);
+        self.unhashed.clear();
         self.partial.note_absent(range);
     }
 
@@ -93,6 +95,7 @@ impl Transfer {
             state.doubt(range);
         }
         drop(state);
+        self.unhashed.clear();
         for range in doubted.iter() {
             self.partial.note_absent(range);
         }
@@ -121,10 +124,12 @@ impl Transfer {
         let mut state = self.state();
         state.doubted.remove(range);
         let mut released = Released::default();
+        let handles = state.handles.values().flatten();
+        let handles: Vec<_> = handles.filter_map(Weak::upgrade).collect();
         for part in changed {
-            for given in state.handles.values().filter_map(Weak::upgrade) {
-                let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-                given.replaced(part);
+            if state.given.replaced(part, &handles) {
+                // What pages hold and what is given from now on do not belong together.
+                state.generation = NUMBER.fetch_add(1, Ordering::Relaxed);
             }
         }
         let (spoilt, rest) = std::mem::take(&mut state.waiters)

@@ -212,10 +212,8 @@ fn what_a_closed_handle_expected_is_wanted_no_more() {
     let scene = Scene::new(100_000);
     let transfer = &scene.transfer;
     let given = Arc::default();
-    let (one, other) = (
-        transfer.attach_reader(&given),
-        transfer.attach_reader(&given),
-    );
+    let attach = || transfer.attach_reader([&given, &given]).0;
+    let (one, other) = (attach(), attach());
     let (near, far) = (ByteRange::new(0, 5000), ByteRange::new(50_000, 60_000));
     assert_eq!(transfer.expect(one, vec![near], near), [near]);
     assert_eq!(transfer.expect(other, vec![far], far), [far]);
