@@ -19,6 +19,7 @@ mod logging;
 mod mount;
 mod node_run;
 mod progress;
+mod publish;
 mod report;
 mod seed;
 mod settings;
@@ -66,6 +67,8 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Status(status) => report::status(&status, config),
         Command::Peers(peers) => report::peers(&peers, config),
         Command::Explain(explain) => explain::run(&explain, config),
+        Command::Publish(publish) => publish::publish(&publish, config),
+        Command::Unpublish(unpublish) => publish::unpublish(&unpublish, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

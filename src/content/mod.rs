@@ -6,6 +6,8 @@
 mod groups;
 mod hasher;
 mod id;
+mod key;
+mod name;
 mod range;
 pub mod tree;
 mod tree_writer;
@@ -13,6 +15,8 @@ mod tree_writer;
 pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
+pub use key::{KeyError, PublicKey, SecretKey, Signature};
+pub use name::{KeyedName, MAX_NAME, NameError, PublishedName, is_sound_id};
 pub use range::{ByteRange, RangeSet};
 
 /// Bytes in one leaf: the unit in which content is verified, kept track of on disk and asked for

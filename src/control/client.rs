@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
@@ -19,8 +19,10 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::socket::SocketPath;
-use super::{DaemonStatus, FetchEvent};
-use crate::content::ContentId;
+use super::{
+    DaemonStatus, FetchEvent, PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest,
+};
+use crate::content::{ContentId, PublishedName};
 use crate::node::PeerStatus;
 use crate::node::explain::Explanation;
 
@@ -127,6 +129,54 @@ impl Client {
         self.whole(Method::GET, &format!("/explain/{id}"))
     }
 
+    /// What it publishes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn published(&self) -> Result<Vec<PublishedEntry>, ClientError> {
+        self.whole(Method::GET, "/published")
+    }
+
+    /// Lets it publish nothing under `name` any more; whether something was.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unpublish(&self, name: &PublishedName) -> Result<bool, ClientError> {
+        let request = UnpublishRequest {
+            name: name.to_string(),
+        };
+        let body = serde_json::to_vec(&request).map_err(|_| ClientError::Misunderstood)?;
+        self.whole_of(Method::POST, "/unpublish", body)
+    }
+
+    /// Lets it hash, serve and publish the file at the absolute `path`; `tell` hears of each event
+    /// and may end it by `Break`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what could not be published is [`ClientError::Refused`] with the reason.
+    pub fn publish(
+        &self,
+        path: &Path,
+        name: &PublishedName,
+        mut tell: impl FnMut(&PublishEvent) -> ControlFlow<()>,
+    ) -> Result<PublishedEntry, ClientError> {
+        let request = PublishRequest {
+            path: path.into(),
+            name: name.to_string(),
+        };
+        let body = serde_json::to_vec(&request).map_err(|_| ClientError::Misunderstood)?;
+        self.events(Method::POST, "/publish", body, |event: PublishEvent| {
+            if tell(&event).is_break() {
+                return Err(ClientError::Interrupted);
+            }
+            match event {
+                PublishEvent::Published(entry) => Ok(Some(entry)),
+                PublishEvent::Failed { reason } => Err(ClientError::Refused(reason)),
+                PublishEvent::Hashing { .. } => Ok(None),
+            }
+        })
+    }
+
     /// Asks it to end; returns when it has understood, not when it has ended.
     ///
     /// # Errors
@@ -146,11 +196,30 @@ impl Client {
         id: &ContentId,
         mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
+        let path = format!("/fetch/{id}");
+        self.events(Method::GET, &path, Vec::new(), |event: FetchEvent| {
+            if tell(&event).is_break() {
+                return Err(ClientError::Interrupted);
+            }
+            match event {
+                FetchEvent::Complete { length } => Ok(Some(length)),
+                FetchEvent::Failed { reason } => Err(ClientError::Refused(reason)),
+                FetchEvent::Looking | FetchEvent::Fetching { .. } => Ok(None),
+            }
+        })
+    }
+
+    /// Hands each event of an answer to `hear`, until that has a result.
+    fn events<E: DeserializeOwned, T>(
+        &self,
+        method: Method,
+        path: &str,
+        request: Vec<u8>,
+        mut hear: impl FnMut(E) -> Result<Option<T>, ClientError>,
+    ) -> Result<T, ClientError> {
         self.runtime.block_on(async {
-            let mut body = self
-                .ask(Method::GET, &format!("/fetch/{id}"))
-                .await?
-                .into_body();
+            let asking = self.ask_with(method, path, request);
+            let mut body = asking.await?.into_body();
             let mut buffered: Vec<u8> = Vec::new();
             loop {
                 let data = next_data(&mut body).await?.ok_or(ClientError::BrokenOff)?;
@@ -159,13 +228,8 @@ impl Client {
                     let line: Vec<u8> = buffered.drain(..=end).collect();
                     let event =
                         serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood)?;
-                    if tell(&event).is_break() {
-                        return Err(ClientError::Interrupted);
-                    }
-                    match event {
-                        FetchEvent::Complete { length } => return Ok(length),
-                        FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
-                        FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
+                    if let Some(result) = hear(event)? {
+                        return Ok(result);
                     }
                 }
                 if buffered.len() > LINE_BYTES {
@@ -231,8 +295,17 @@ impl Client {
     }
 
     fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+        self.whole_of(method, path, Vec::new())
+    }
+
+    fn whole_of<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        request: Vec<u8>,
+    ) -> Result<T, ClientError> {
         let asking = async {
-            let body = self.ask(method, path).await?.into_body();
+            let body = self.ask_with(method, path, request).await?.into_body();
             let body = http_body_util::Limited::new(body, ANSWER_BYTES);
             let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
             serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
@@ -254,6 +327,16 @@ impl Client {
 
     /// Sends a request; returns the answer once its head is there, if it is not a refusal.
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
+        self.ask_with(method, path, Vec::new()).await
+    }
+
+    /// The same with a body.
+    async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon {
                 store: self.store.clone(),
@@ -275,7 +358,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .body(Empty::<Bytes>::new())
+            .body(Full::<Bytes>::from(body))
             .map_err(|_| ClientError::Misunderstood)?;
         let response = sender
             .send_request(request)

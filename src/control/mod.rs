@@ -7,6 +7,9 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `POST /publish` | body: a [`PublishRequest`]; one [`PublishEvent`] per line |
+//! | `POST /unpublish` | body: an [`UnpublishRequest`]; `true` if something was published |
+//! | `GET /published` | a JSON array of [`PublishedEntry`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -18,6 +21,7 @@
 //! take to arrive: a local program that goes wrong cannot take the daemon with it.
 
 mod client;
+mod publishing;
 mod routes;
 mod server;
 mod socket;
@@ -27,6 +31,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
+pub use publishing::{PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest};
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;

@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::publishing;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -29,21 +30,27 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 const STREAMS: usize = 32;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
+/// Bytes of the largest request: a path of any length that the system knows, as JSON.
+const BODY: usize = 64 << 10;
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-struct Shared {
-    daemon: Daemon,
-    streams: Arc<Semaphore>,
+pub(super) struct Shared {
+    pub(super) daemon: Daemon,
+    pub(super) streams: Arc<Semaphore>,
 }
 
-type Access = State<Arc<Shared>>;
+pub(super) type Access = State<Arc<Shared>>;
 
 pub fn router(daemon: Daemon) -> Router {
     let shared = Shared {
         daemon,
         streams: Arc::new(Semaphore::new(STREAMS)),
     };
+    let with_body = Router::new()
+        .route("/publish", post(publishing::publish))
+        .route("/unpublish", post(publishing::unpublish))
+        .layer(DefaultBodyLimit::max(BODY));
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
@@ -51,7 +58,9 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/published", get(publishing::published))
         .layer(DefaultBodyLimit::max(0))
+        .merge(with_body)
         .with_state(Arc::new(shared))
 }
 
@@ -292,7 +301,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 /// Why a request is not answered with what it asked for.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, KeyedName};
 use crate::store::Content;
 use crate::swarm::{Ask, Class, Explanation, Held, PeerReport, Stats};
+use crate::wire::SignedLatest;
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -32,6 +34,11 @@ pub(super) enum Command {
     Report(Sender<Report>),
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),
+    /// Tells who asks what this node has published.
+    KnowLatest(Box<SignedLatest>),
+    ForgetLatest(KeyedName),
+    /// Asks peers what was published under a name, for so long at most.
+    AskLatest(KeyedName, Duration),
     Stop,
 }
 
@@ -65,6 +72,8 @@ pub(super) struct Report {
 /// What the writer thread is given.
 pub(super) enum Arrival {
     Found(ContentId, u64),
+    /// Peers were asked what was published under a name; whether one heard it.
+    LatestAsked(KeyedName, bool),
     Data {
         id: ContentId,
         offset: u64,
@@ -81,6 +90,8 @@ pub(super) enum Keep {
     Idle(Arc<Transfer>),
     /// Much has been written since the last sync.
     Sync,
+    /// What a key published, to be written down.
+    Latest(Box<SignedLatest>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

@@ -23,6 +23,7 @@ use lru::LruCache;
 
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
+use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::suspects::Suspects;
@@ -66,6 +67,8 @@ pub(super) struct Shared {
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
     /// Trees that are fetched, and the transfers whose leaves are verified with them.
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
+    /// What is published under names.
+    pub names: Mutex<Names>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -84,6 +87,7 @@ impl Shared {
         arrivals: Sender<Arrival>,
         to_prove: Sender<Option<Arc<Transfer>>>,
         to_keep: Sender<Keep>,
+        names: Names,
     ) -> Self {
         let left_over = store
             .partials()
@@ -116,6 +120,7 @@ impl Shared {
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
+            names: Mutex::new(names),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -264,6 +269,7 @@ impl Shared {
         for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
             asker.ticket.fail(Failure::Stopped);
         }
+        self.expire_names(None);
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);
         }

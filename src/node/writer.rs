@@ -22,6 +22,7 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
     while let Ok(arrival) = arrivals.recv() {
         match arrival {
             Arrival::Found(id, length) => shared.found(id, length),
+            Arrival::LatestAsked(of, heard) => shared.asked_latest(of, heard),
             Arrival::Data {
                 id,
                 offset,

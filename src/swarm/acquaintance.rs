@@ -136,6 +136,7 @@ impl Swarm {
             their_cookie: None,
         };
         let mut beacon_answered = false;
+        let mut their_key = None;
         let known = self.peers.get(&from);
         let seal_key = known.map(|peer| peer.seal_key);
         for message in messages {
@@ -163,6 +164,7 @@ impl Swarm {
                 Message::PleaseAlwaysReturnThisMessage(cookie) => {
                     greeting.their_cookie = Some(cookie.raw().to_owned());
                 }
+                Message::MyPublicKey(key) => their_key = Some(*key),
                 _ => {}
             }
         }
@@ -194,6 +196,7 @@ impl Swarm {
             if proved {
                 peer.answered = Some(now);
                 peer.probes_unanswered = 0;
+                peer.key = their_key.or(peer.key);
             }
             peer.returns_pings |= greeting.echo.is_some();
             if let Some((sent, sequence)) = peer.probe_sent
@@ -285,6 +288,9 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_peers();
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
+        if let Some(key) = &self.config.public_key {
+            encoder.my_public_key(key);
+        }
         add_cookies(&mut encoder, peer);
         encoder.finish();
         self.send(to, datagram);
