@@ -271,7 +271,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__mount)
-            opts="-f -v -h --foreground --allow-other --complete --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

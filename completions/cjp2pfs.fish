@@ -52,6 +52,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l read-timeout -
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l allow-other -d 'Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l exec -d 'Let programs on the mount be run; they come from strangers'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l no-passthrough -d 'Answer every read, also where the kernel could read a complete file in the store by itself'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l no-bootstrap -d 'Do not ask the well-known nodes for peers'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l no-lan -d 'Do not look for neighbours on the local network'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'

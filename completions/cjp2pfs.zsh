@@ -49,6 +49,8 @@ never\:"Never"))' \
 '-f[Stay in the foreground]' \
 '--foreground[Stay in the foreground]' \
 '--allow-other[Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)]' \
+'--exec[Let programs on the mount be run; they come from strangers]' \
+'--no-passthrough[Answer every read, also where the kernel could read a complete file in the store by itself]' \
 '--no-bootstrap[Do not ask the well-known nodes for peers]' \
 '--no-lan[Do not look for neighbours on the local network]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \

@@ -465,6 +465,7 @@ fn the_mount_is_as_safe_as_it_says() {
     let everyone = Options {
         allow_other: true,
         exec: true,
+        ..Options::default()
     };
     let Some(open) = Mount::with(everyone) else {
         return;

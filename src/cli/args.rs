@@ -74,6 +74,12 @@ pub enum Command {
     /// Show the peers that the daemon of the store knows
     Peers(ReportArgs),
 
+    /// Show what the peers say that they have, the latest named first
+    ///
+    /// Asks the known peers through the daemon of the store, counts who has what, and fetches
+    /// nothing. It is hearsay: whether it is true shows when it is read.
+    Recent(RecentArgs),
+
     /// Tell why content is not here yet: which bytes, which peers, what they answered
     ///
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
@@ -180,6 +186,14 @@ pub struct MountArgs {
     #[arg(long)]
     pub allow_other: bool,
 
+    /// Let programs on the mount be run; they come from strangers
+    #[arg(long)]
+    pub exec: bool,
+
+    /// Answer every read, also where the kernel could read a complete file in the store by itself
+    #[arg(long, env = "CJP2PFS_NO_PASSTHROUGH", hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub no_passthrough: bool,
+
     /// Whether content that is being read is fetched to its end in the background [default: auto]
     #[arg(
         long,
@@ -256,6 +270,16 @@ pub struct HashArgs {
     /// Print length, SHA-256 and BLAKE3 of each file as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RecentArgs {
+    /// Show at most this many
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub limit: usize,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 #[derive(Debug, clap::Args)]

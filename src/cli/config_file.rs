@@ -39,6 +39,7 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "duration")]
     pub read_timeout: Option<Duration>,
     pub complete: Option<CompleteWhen>,
+    pub no_passthrough: bool,
 }
 
 impl ConfigFile {
@@ -141,6 +142,7 @@ mod tests {
             lookup-timeout = 2
             read-timeout = "1m"
             complete = "never"
+            no-passthrough = true
             "#,
         )
         .unwrap();
@@ -153,6 +155,7 @@ mod tests {
         assert_eq!(file.lookup_timeout, Some(Duration::from_secs(2)));
         assert_eq!(file.read_timeout, Some(Duration::from_secs(60)));
         assert_eq!(file.complete, Some(CompleteWhen::Never));
+        assert!(file.no_passthrough);
         assert!(file.no_bootstrap && file.no_lan);
     }
 

@@ -17,6 +17,7 @@ mod hash;
 mod human;
 mod logging;
 mod mount;
+mod network_list;
 mod node_run;
 mod progress;
 mod publish;
@@ -66,6 +67,7 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),
         Command::Peers(peers) => report::peers(&peers, config),
+        Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
         Command::Publish(publish) => publish::publish(&publish, config),
         Command::Unpublish(unpublish) => publish::unpublish(&unpublish, config),

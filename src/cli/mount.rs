@@ -12,7 +12,7 @@ use super::background::{self, Parent};
 use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
-use crate::mount::{Mounted, NodeSource, Options};
+use crate::mount::{Mounted, NodeSource};
 
 /// The part of the time to end that unmounting may take; the node gets the rest.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(1);
@@ -28,6 +28,7 @@ enum Ending {
 
 pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> Result<Outcome> {
     let node_config = settings::node_config(&args.node, args.complete, config)?;
+    let options = settings::mount_options(args, config)?;
     match parent {
         None if !args.foreground => return background::start(&node_config.store),
         None => {}
@@ -48,10 +49,6 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     let node = node_run::start(node_config, notice)?;
     let store = node.store().dir().to_owned();
     let source = NodeSource::new(node.clone(), store);
-    let options = Options {
-        allow_other: args.allow_other,
-        ..Options::default()
-    };
     let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
     let asked = end.clone();
     let server = Server::start(Daemon {

@@ -134,6 +134,6 @@ fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {
     human::table(out, &rows, true)
 }
 
-fn header(names: &[&str]) -> Vec<String> {
+pub(super) fn header(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }

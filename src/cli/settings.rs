@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use etcetera::BaseStrategy;
 
-use super::args::{CompleteWhen, NodeArgs, StoreArgs};
+use super::args::{CompleteWhen, MountArgs, NodeArgs, StoreArgs};
 use super::config_file::ConfigFile;
-use crate::node;
+use crate::{mount, node};
 
 /// The port of the network by convention.
 const PORT: u16 = 24254;
@@ -37,6 +37,19 @@ pub fn node_config(
     config: Option<&Path>,
 ) -> Result<node::Config> {
     merge(args, complete, &ConfigFile::load(config)?)
+}
+
+/// How the network is mounted.
+///
+/// # Errors
+/// The configuration is wrong.
+pub fn mount_options(args: &MountArgs, config: Option<&Path>) -> Result<mount::Options> {
+    let file = ConfigFile::load(config)?;
+    Ok(mount::Options {
+        allow_other: args.allow_other,
+        exec: args.exec,
+        no_passthrough: args.no_passthrough || file.no_passthrough,
+    })
 }
 
 fn choose_store(args: &StoreArgs, file: &ConfigFile) -> Result<PathBuf> {

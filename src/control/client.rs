@@ -23,8 +23,8 @@ use super::{
     DaemonStatus, FetchEvent, PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest,
 };
 use crate::content::{ContentId, PublishedName};
-use crate::node::PeerStatus;
 use crate::node::explain::Explanation;
+use crate::node::{NetworkContent, PeerStatus};
 
 /// How long an answer that needs no peer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -111,6 +111,14 @@ impl Client {
     /// [`ClientError`].
     pub fn status(&self) -> Result<DaemonStatus, ClientError> {
         self.whole(Method::GET, "/status")
+    }
+
+    /// What its peers say that they have.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn network(&self) -> Result<Vec<NetworkContent>, ClientError> {
+        self.whole(Method::GET, "/network")
     }
 
     /// The peers that it knows.

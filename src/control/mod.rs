@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /status` | [`DaemonStatus`] as JSON |
 //! | `GET /peers` | a JSON array of [`crate::node::PeerStatus`] |
+//! | `GET /network` | a JSON array of [`crate::node::NetworkContent`], after at most two seconds |
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |

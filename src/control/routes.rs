@@ -32,6 +32,8 @@ const STREAMS: usize = 32;
 const CHUNK: u32 = 1 << 20;
 /// Bytes of the largest request: a path of any length that the system knows, as JSON.
 const BODY: usize = 64 << 10;
+/// How long peers have to say what they have.
+const LISTS_LIMIT: Duration = Duration::from_secs(2);
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -54,6 +56,7 @@ pub fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
+        .route("/network", get(network))
         .route("/explain/{*id}", get(explain))
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
@@ -76,6 +79,11 @@ async fn status(State(shared): Access) -> Response {
 
 async fn peers(State(shared): Access) -> Response {
     answer(spawn_blocking(move || shared.daemon.node.peers())).await
+}
+
+async fn network(State(shared): Access) -> Response {
+    let ask = move || shared.daemon.node.network_list(LISTS_LIMIT);
+    answer(spawn_blocking(ask)).await
 }
 
 async fn explain(State(shared): Access, Path(id): Path<String>) -> Response {

@@ -5,57 +5,91 @@
 //! is the caller's to notice.
 
 use std::ffi::OsStr;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing::error;
+use tracing::{debug, error};
 
 use super::attributes::Attributes;
 use super::errno::Errno;
 use super::folders::{Entry, LISTING_LIMIT, OpenFolder};
 use super::handles::{Fh, Handles};
-use super::inodes::{Ino, Inodes, OpenMode};
+use super::inodes::{Ino, Inodes, OpenMode, Passage};
 use super::names::{self, Name};
 use super::source::{Reading, Source, Space};
 use super::watcher::Watcher;
 use super::xattrs;
 use crate::content::ContentId;
-use crate::node::{ContentInfo, Failure};
+use crate::node::{ContentInfo, DoneRead, Failure};
 
 /// A file that has been opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct Opened<K = ()> {
     /// Its handle.
     pub fh: Fh,
     /// How the handle is to read.
     pub mode: OpenMode,
+    /// What the kernel reads by itself, if it does.
+    pub passage: Option<Arc<Passage<K>>>,
+}
+
+/// One who opens a file.
+pub trait Opening<K>: Send + 'static {
+    /// Has the kernel prepare for reading `file` by itself.
+    fn pass(&self, file: BorrowedFd<'_>) -> io::Result<K>;
+
+    /// It is open, or is not.
+    fn done(self, opened: Result<Opened<K>, Errno>);
+}
+
+/// One who wants every read to come here.
+impl<K, F: FnOnce(Result<Opened<K>, Errno>) + Send + 'static> Opening<K> for F {
+    fn pass(&self, _file: BorrowedFd<'_>) -> io::Result<K> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn done(self, opened: Result<Opened<K>, Errno>) {
+        self(opened);
+    }
 }
 
 struct OpenFile<R> {
     ino: Ino,
     mode: OpenMode,
-    reader: R,
+    /// `None` where the kernel reads by itself.
+    reader: Option<R>,
 }
 
-/// The tree of names over a source of content.
-pub struct FileSystem<S: Source> {
+/// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
+/// knows it by.
+pub struct FileSystem<S: Source, K = ()> {
     source: S,
-    inodes: Inodes,
+    inodes: Inodes<K>,
     files: Handles<OpenFile<S::Reader>>,
     folders: Handles<OpenFolder>,
     watcher: Watcher<S::Waiting>,
+    /// Whether the kernel has refused to read files by itself.
+    refused: AtomicBool,
 }
 
-impl<S: Source> FileSystem<S> {
+impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Over `source`. Starts the thread that watches for signals, which is what can fail.
-    pub fn new(source: S) -> std::io::Result<Arc<Self>> {
+    pub fn new(source: S) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             source,
             inodes: Inodes::default(),
             files: Handles::default(),
             folders: Handles::default(),
             watcher: Watcher::start()?,
+            refused: AtomicBool::new(false),
         }))
+    }
+
+    /// Whether the source's files lie on layers of file systems.
+    pub fn is_layered(&self) -> bool {
+        self.source.is_layered()
     }
 
     /// Ends everything that waits with `ESHUTDOWN`, and from now on whatever would wait. What is
@@ -119,38 +153,81 @@ impl<S: Source> FileSystem<S> {
 
     /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
     /// the content and has to look for it again.
-    pub fn open<D>(self: &Arc<Self>, ino: Ino, pid: u32, done: D)
-    where
-        D: FnOnce(Result<Opened, Errno>) + Send + 'static,
-    {
+    pub fn open(self: &Arc<Self>, ino: Ino, pid: u32, opening: impl Opening<K>) {
         if ino.folder().is_some() {
-            return done(Err(Errno::EISDIR));
+            return opening.done(Err(Errno::EISDIR));
         }
         let Some((id, _)) = self.inodes.content(ino) else {
-            return done(Err(Errno::ESTALE));
+            return opening.done(Err(Errno::ESTALE));
         };
+        // Whatever has become of the content at its source.
+        if let Some(passage) = self.inodes.pass_along(ino) {
+            return opening.done(Ok(self.handle(ino, OpenMode::Passed, Some(passage), None)));
+        }
         match self.source.open(id) {
-            Ok(reader) => done(self.opened(ino, reader)),
+            Ok(reader) => {
+                let opened = self.opened(ino, reader, &opening);
+                opening.done(opened);
+            }
             Err(Failure::NotFound) => self.find(id, pid, move |fs, found| {
-                done(found.and_then(|_| {
+                let opened = found.and_then(|_| {
                     let reader = fs.source.open(id).map_err(Errno::of_lookup)?;
-                    fs.opened(ino, reader)
-                }));
+                    fs.opened(ino, reader, &opening)
+                });
+                opening.done(opened);
             }),
-            Err(failure) => done(Err(Errno::of_lookup(failure))),
+            Err(failure) => opening.done(Err(Errno::of_lookup(failure))),
         }
     }
 
-    fn opened(&self, ino: Ino, reader: S::Reader) -> Result<Opened, Errno> {
+    fn opened(
+        &self,
+        ino: Ino,
+        reader: S::Reader,
+        opening: &impl Opening<K>,
+    ) -> Result<Opened<K>, Errno> {
         // A length that was not proven can turn out to be another. The kernel then looks the name
         // up anew, and so learns the new one, before it tries once more.
         match self.inodes.content(ino) {
             Some((_, length)) if length == reader.length() => {}
             _ => return Err(Errno::ESTALE),
         }
-        let mode = self.inodes.opened(ino, reader.proven());
+        let offer = self.offer(ino, &reader, opening);
+        let (mode, passage) = self
+            .inodes
+            .opened(ino, reader.proven(), reader.generation(), offer);
+        let reader = (mode != OpenMode::Passed).then_some(reader);
+        Ok(self.handle(ino, mode, passage, reader))
+    }
+
+    /// What the kernel could read by itself in place of `reader`.
+    fn offer(&self, ino: Ino, reader: &S::Reader, opening: &impl Opening<K>) -> Option<Passage<K>> {
+        if self.refused.load(Ordering::Relaxed) || !self.inodes.may_pass(ino) {
+            return None;
+        }
+        let file = reader.backing()?;
+        match opening.pass((*file).as_fd()) {
+            Ok(kernel) => Some(Passage::new(kernel, file)),
+            Err(error) => {
+                let passing = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
+                if !error.raw_os_error().is_some_and(|e| passing.contains(&e)) {
+                    self.refused.store(true, Ordering::Relaxed);
+                    debug!(%error, "the kernel does not read files by itself");
+                }
+                None
+            }
+        }
+    }
+
+    fn handle(
+        &self,
+        ino: Ino,
+        mode: OpenMode,
+        passage: Option<Arc<Passage<K>>>,
+        reader: Option<S::Reader>,
+    ) -> Opened<K> {
         let fh = self.files.insert(OpenFile { ino, mode, reader });
-        Ok(Opened { fh, mode })
+        Opened { fh, mode, passage }
     }
 
     /// Reads `length` bytes from `offset`, for the thread `pid`: exactly that many, fewer only
@@ -159,15 +236,38 @@ impl<S: Source> FileSystem<S> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
-        let Some(file) = self.files.get(fh) else {
+        self.read_by(S::Reader::read, fh, offset, length, pid, done);
+    }
+
+    /// The same, for pages that other processes see, too.
+    pub fn fill<D>(&self, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
+        D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
+    {
+        self.read_by(S::Reader::fill, fh, offset, length, pid, done);
+    }
+
+    fn read_by<D>(
+        &self,
+        read: fn(&S::Reader, u64, u32, DoneRead) -> Option<S::Waiting>,
+        fh: Fh,
+        offset: u64,
+        length: u32,
+        pid: u32,
+        done: D,
+    ) where
+        D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
+    {
+        let file = self.files.get(fh);
+        let Some(reader) = file.as_ref().and_then(|file| file.reader.as_ref()) else {
             return done(Err(Errno::EBADF));
         };
-        let expected = file
-            .reader
+        let expected = reader
             .length()
             .saturating_sub(offset)
             .min(u64::from(length));
-        let waiting = file.reader.read(
+        let waiting = read(
+            reader,
             offset,
             length,
             Box::new(move |read| {
@@ -281,8 +381,9 @@ impl<S: Source> FileSystem<S> {
         self.source.space()
     }
 
-    /// How many handles are open on `ino`: those past the page cache, those through it.
-    pub fn open_handles(&self, ino: Ino) -> (u32, u32) {
+    /// How many handles are open on `ino`: those past the page cache, those through it, those that
+    /// the kernel reads by itself.
+    pub fn open_handles(&self, ino: Ino) -> [u32; 3] {
         self.inodes.open_handles(ino)
     }
 

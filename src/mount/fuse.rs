@@ -7,22 +7,23 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    AccessFlags, BackingId, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType,
+    Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
 use super::errno::Errno;
 use super::folders::Entry;
-use super::fs::FileSystem;
+use super::fs::{FileSystem, Opened, Opening};
 use super::handles::Fh;
 use super::inodes::{Ino, OpenMode};
 use super::kernel;
@@ -37,14 +38,48 @@ const GENERATION: Generation = Generation(0);
 
 /// What fuser drives.
 pub struct Adaptor<S: Source> {
-    fs: Arc<FileSystem<S>>,
+    fs: Arc<FileSystem<S, BackingId>>,
     owner: Owner,
+    /// Whether the kernel is to read files by itself where it can.
+    passthrough: bool,
 }
 
 impl<S: Source> Adaptor<S> {
     /// In front of `fs`, with files that belong to `owner`.
-    pub fn new(fs: Arc<FileSystem<S>>, owner: Owner) -> Self {
-        Self { fs, owner }
+    pub fn new(fs: Arc<FileSystem<S, BackingId>>, owner: Owner, passthrough: bool) -> Self {
+        Self {
+            fs,
+            owner,
+            passthrough,
+        }
+    }
+}
+
+/// The answer to an open.
+struct OpenReply {
+    reply: ReplyOpen,
+    passthrough: bool,
+}
+
+impl Opening<BackingId> for OpenReply {
+    fn pass(&self, file: BorrowedFd<'_>) -> io::Result<BackingId> {
+        if !self.passthrough {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.reply.open_backing(file)
+    }
+
+    fn done(self, opened: Result<Opened<BackingId>, Errno>) {
+        match opened {
+            Err(errno) => self.reply.error(errno.into()),
+            Ok(opened) => {
+                let (fh, flags) = (FileHandle(opened.fh.0), open_flags(opened.mode));
+                match opened.passage {
+                    None => self.reply.opened(fh, flags),
+                    Some(passage) => self.reply.opened_passthrough(fh, flags, &passage.kernel),
+                }
+            }
+        }
     }
 }
 
@@ -85,11 +120,13 @@ fn file_type(folder: bool) -> FileType {
 
 fn open_flags(mode: OpenMode) -> FopenFlags {
     match mode {
-        // Keeping the cache does not matter to reads, which go past it, and keeps the open from
-        // waiting for a page that another process's memory map is stalled on.
-        OpenMode::Direct => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        OpenMode::Direct { keep: true } => {
+            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE
+        }
+        OpenMode::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
         OpenMode::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
-        OpenMode::Cached { keep: false } => FopenFlags::empty(),
+        // The kernel takes no `FOPEN_KEEP_CACHE` with a passage: what it has cached it drops.
+        OpenMode::Cached { keep: false } | OpenMode::Passed => FopenFlags::empty(),
     }
 }
 
@@ -105,6 +142,7 @@ fn reply_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
 impl<S: Source> Filesystem for Adaptor<S> {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         kernel::configure(config);
+        self.passthrough &= kernel::allow_passthrough(config, self.fs.is_layered());
         Ok(())
     }
 
@@ -142,11 +180,9 @@ impl<S: Source> Filesystem for Adaptor<S> {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS.into());
         }
-        self.fs
-            .open(Ino(ino.0), request.pid(), move |opened| match opened {
-                Ok(opened) => reply.opened(FileHandle(opened.fh.0), open_flags(opened.mode)),
-                Err(errno) => reply.error(errno.into()),
-            });
+        let passthrough = self.passthrough;
+        let opening = OpenReply { reply, passthrough };
+        self.fs.open(Ino(ino.0), request.pid(), opening);
     }
 
     fn read(
@@ -157,19 +193,20 @@ impl<S: Source> Filesystem for Adaptor<S> {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.fs.read(
-            Fh(fh.0),
-            offset,
-            size,
-            request.pid(),
-            move |read| match read {
-                Ok(data) => reply.data(data),
-                Err(errno) => reply.error(errno.into()),
-            },
-        );
+        let done = move |read: Result<&[u8], Errno>| match read {
+            Ok(data) => reply.data(data),
+            Err(errno) => reply.error(errno.into()),
+        };
+        let (fh, pid) = (Fh(fh.0), request.pid());
+        // The kernel names the owner of a read that goes to a program. One that fills the page cache
+        // is nobody's.
+        match lock_owner {
+            Some(_) => self.fs.read(fh, offset, size, pid, done),
+            None => self.fs.fill(fh, offset, size, pid, done),
+        }
     }
 
     fn flush(

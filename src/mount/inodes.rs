@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attributes::Attributes;
 use super::names::Folder;
+use super::source::Backing;
 use crate::content::ContentId;
 use crate::node::ContentInfo;
 
@@ -55,16 +56,39 @@ impl Ino {
 /// How a handle reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Past the page cache, through our door each time.
-    Direct,
+    /// Past the page cache, through our door each time; but for memory maps and `sendfile`, whose
+    /// pages everybody sees.
+    Direct {
+        /// Whether those that are there already may be used.
+        keep: bool,
+    },
     /// Through the page cache.
     Cached {
         /// Whether pages that are there already may be used.
         keep: bool,
     },
+    /// Not here at all: the kernel reads the backing file by itself.
+    Passed,
 }
 
-struct Inode {
+/// What lets the kernel read a file by itself. There is one for all handles of an inode.
+pub struct Passage<K> {
+    /// By which the kernel knows it; given back before the file is.
+    pub kernel: K,
+    _file: Backing,
+}
+
+impl<K> Passage<K> {
+    /// The kernel knows `file` by `kernel`.
+    pub fn new(kernel: K, file: Backing) -> Self {
+        Self {
+            kernel,
+            _file: file,
+        }
+    }
+}
+
+struct Inode<K> {
     id: ContentId,
     length: u64,
     proven: bool,
@@ -73,12 +97,17 @@ struct Inode {
     /// Open handles, by how they read.
     direct: u32,
     cached: u32,
+    passed: u32,
+    /// There as long as handles are `passed`.
+    passage: Option<Arc<Passage<K>>>,
+    /// Of the unproven content that may be in the page cache.
+    generation: u64,
     /// Whether whatever is in the page cache is proven: since the last handle that could put
     /// something else there, a cached one has been opened that dropped what it found.
     clean: bool,
 }
 
-impl Inode {
+impl<K> Inode<K> {
     fn new(id: ContentId, length: u64, proven: bool) -> Self {
         Self {
             id,
@@ -87,6 +116,9 @@ impl Inode {
             lookups: 0,
             direct: 0,
             cached: 0,
+            passed: 0,
+            passage: None,
+            generation: 0,
             clean: false,
         }
     }
@@ -102,12 +134,25 @@ impl Inode {
 }
 
 /// The inodes that the kernel knows, save the folders, which always are.
-#[derive(Default)]
-pub struct Inodes {
-    table: Mutex<HashMap<Ino, Inode>>,
+///
+/// The kernel keeps one mode for all handles of an inode: while any is `Passed` all must be, and none
+/// can become so while one reads in another way. (One that is `Direct` takes the cached way when its
+/// file is mapped into memory, without a word.) What does not fit fails with `EIO`. Hence the counts,
+/// and one lock around looking at them and changing them. They are never too low: a handle is
+/// counted before the kernel hears of it, and the kernel lets go of one before it tells.
+pub struct Inodes<K> {
+    table: Mutex<HashMap<Ino, Inode<K>>>,
 }
 
-impl Inodes {
+impl<K> Default for Inodes<K> {
+    fn default() -> Self {
+        Self {
+            table: Mutex::default(),
+        }
+    }
+}
+
+impl<K> Inodes<K> {
     /// A lookup has found content: the kernel is being told of it once more.
     pub fn found(&self, info: &ContentInfo) -> Attributes {
         self.tell(info, |inode| {
@@ -122,7 +167,7 @@ impl Inodes {
         self.tell(info, |_| ())
     }
 
-    fn tell(&self, info: &ContentInfo, update: impl FnOnce(&mut Inode)) -> Attributes {
+    fn tell(&self, info: &ContentInfo, update: impl FnOnce(&mut Inode<K>)) -> Attributes {
         let mut table = self.table();
         let mut ino = Ino::of_content(&info.id);
         // Two hashes with one head are not met by chance, but can be made: the later one gets the
@@ -179,40 +224,83 @@ impl Inodes {
         Some(inode.attributes(ino))
     }
 
-    /// A handle is being opened on `ino`, whose content is `proven` or not: how it shall read.
-    pub fn opened(&self, ino: Ino, proven: bool) -> OpenMode {
+    /// A handle is being opened on `ino`: if others are passed, so must this one be.
+    pub fn pass_along(&self, ino: Ino) -> Option<Arc<Passage<K>>> {
+        let mut table = self.table();
+        let inode = table.get_mut(&ino)?;
+        let passage = inode.passage.clone()?;
+        inode.passed = inode.passed.saturating_add(1);
+        Some(passage)
+    }
+
+    /// Whether a handle on `ino` could be passed now.
+    pub fn may_pass(&self, ino: Ino) -> bool {
+        self.table()
+            .get(&ino)
+            .is_some_and(|inode| inode.direct == 0 && inode.cached == 0)
+    }
+
+    /// A handle is being opened on `ino`, whose content is proven or not yet and then of some
+    /// generation ([`Reading::generation`](super::source::Reading::generation)), and which the
+    /// kernel could read through `offer`: how it shall read, and the passage if it is to be that.
+    pub fn opened(
+        &self,
+        ino: Ino,
+        proven: bool,
+        generation: u64,
+        offer: Option<Passage<K>>,
+    ) -> (OpenMode, Option<Arc<Passage<K>>>) {
+        // An offer that is not taken is dropped after the lock: the kernel has to be told.
+        let offer = offer.map(Arc::new);
         let mut table = self.table();
         let Some(inode) = table.get_mut(&ino) else {
-            return OpenMode::Direct;
+            return (OpenMode::Direct { keep: false }, None);
         };
+        if inode.passage.is_none() && proven && inode.direct == 0 && inode.cached == 0 {
+            inode.passage.clone_from(&offer);
+        }
+        if inode.passage.is_some() {
+            inode.passed = inode.passed.saturating_add(1);
+            return (OpenMode::Passed, inode.passage.clone());
+        }
         if !proven {
+            // Dropping pages waits for those that are on their way, and a stalled memory map may
+            // have some. Those of another generation are not: they have failed or come.
+            let keep = inode.direct > 0 && inode.generation == generation;
+            inode.generation = generation;
             inode.direct = inode.direct.saturating_add(1);
             inode.clean = false;
-            return OpenMode::Direct;
+            return (OpenMode::Direct { keep }, None);
         }
         inode.proven = true;
         inode.cached = inode.cached.saturating_add(1);
-        OpenMode::Cached {
-            keep: std::mem::replace(&mut inode.clean, true),
-        }
+        let keep = std::mem::replace(&mut inode.clean, true);
+        (OpenMode::Cached { keep }, None)
     }
 
     /// A handle on `ino` that read in `mode` has been closed.
     pub fn closed(&self, ino: Ino, mode: OpenMode) {
-        if let Some(inode) = self.table().get_mut(&ino) {
-            let count = match mode {
-                OpenMode::Direct => &mut inode.direct,
-                OpenMode::Cached { .. } => &mut inode.cached,
-            };
-            *count = count.saturating_sub(1);
-        }
+        let mut table = self.table();
+        let Some(inode) = table.get_mut(&ino) else {
+            return;
+        };
+        let count = match mode {
+            OpenMode::Direct { .. } => &mut inode.direct,
+            OpenMode::Cached { .. } => &mut inode.cached,
+            OpenMode::Passed => &mut inode.passed,
+        };
+        *count = count.saturating_sub(1);
+        let done_with = (inode.passed == 0).then(|| inode.passage.take());
+        drop(table);
+        drop(done_with);
     }
 
-    /// How many handles are open on `ino`: those past the page cache, those through it.
-    pub fn open_handles(&self, ino: Ino) -> (u32, u32) {
+    /// How many handles are open on `ino`: those past the page cache, those through it, those that
+    /// the kernel reads by itself.
+    pub fn open_handles(&self, ino: Ino) -> [u32; 3] {
         self.table()
             .get(&ino)
-            .map_or((0, 0), |inode| (inode.direct, inode.cached))
+            .map_or([0; 3], |inode| [inode.direct, inode.cached, inode.passed])
     }
 
     /// How many inodes the kernel knows.
@@ -220,7 +308,7 @@ impl Inodes {
         self.table().len()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Ino, Inode>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Ino, Inode<K>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -242,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_forgets_is_forgotten() {
-        let inodes = Inodes::default();
+        let inodes = Inodes::<()>::default();
         let first = inodes.found(&info(1, 1, false));
         let again = inodes.listed(&info(1, 1, false));
         assert_eq!(first.ino, again.ino);
@@ -255,7 +343,7 @@ mod tests {
 
     #[test]
     fn two_contents_never_share_a_number() {
-        let inodes = Inodes::default();
+        let inodes = Inodes::<()>::default();
         let a = inodes.found(&info(0xff, 1, false)).ino;
         let b = inodes.found(&info(0xff, 2, false)).ino;
         assert_ne!(a, b);
@@ -265,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_listing_does_not_undo_what_is_known() {
-        let inodes = Inodes::default();
+        let inodes = Inodes::<()>::default();
         assert!(inodes.found(&info(1, 1, true)).lasting);
         assert!(inodes.listed(&info(1, 1, false)).lasting);
         assert!(!inodes.found(&info(1, 1, false)).lasting);
@@ -273,23 +361,98 @@ mod tests {
 
     #[test]
     fn pages_are_kept_only_when_a_proven_open_came_before() {
-        let inodes = Inodes::default();
+        let inodes = Inodes::<()>::default();
         let ino = inodes.found(&info(1, 1, false)).ino;
-        assert_eq!(inodes.opened(ino, false), OpenMode::Direct);
-        assert_eq!(inodes.opened(ino, true), OpenMode::Cached { keep: false });
-        assert_eq!(inodes.opened(ino, true), OpenMode::Cached { keep: true });
-        assert_eq!(inodes.open_handles(ino), (1, 2));
-        assert_eq!(inodes.opened(ino, false), OpenMode::Direct);
-        assert_eq!(inodes.opened(ino, true), OpenMode::Cached { keep: false });
-        for mode in [OpenMode::Direct, OpenMode::Direct, OpenMode::Direct] {
-            inodes.closed(ino, mode);
+        let open = |proven| inodes.opened(ino, proven, 1, None).0;
+        assert_eq!(open(false), OpenMode::Direct { keep: false });
+        assert_eq!(open(true), OpenMode::Cached { keep: false });
+        assert_eq!(open(true), OpenMode::Cached { keep: true });
+        assert_eq!(inodes.open_handles(ino), [1, 2, 0]);
+        let direct = OpenMode::Direct { keep: true };
+        assert_eq!(open(false), direct);
+        assert_eq!(open(true), OpenMode::Cached { keep: false });
+        for _ in 0..3 {
+            inodes.closed(ino, direct);
         }
-        assert_eq!(inodes.open_handles(ino), (0, 3));
+        assert_eq!(inodes.open_handles(ino), [0, 3, 0]);
+    }
+
+    #[test]
+    fn unproven_pages_are_shared_by_handles_of_one_generation_only() {
+        let inodes = Inodes::<()>::default();
+        let ino = inodes.found(&info(1, 1, false)).ino;
+        let open = |generation| inodes.opened(ino, false, generation, None).0;
+        let [keep, drop] = [true, false].map(|keep| OpenMode::Direct { keep });
+        assert_eq!(
+            [open(1), open(1), open(2), open(2)],
+            [drop, keep, drop, keep]
+        );
+        for _ in 0..4 {
+            inodes.closed(ino, keep);
+        }
+        assert_eq!(open(2), drop, "nobody knows what is left from before");
+    }
+
+    /// Whoever holds one shows whether it is still held.
+    fn offer(kernel: &Arc<()>) -> Option<Passage<Arc<()>>> {
+        let file = Arc::new(std::fs::File::open("/dev/null").unwrap());
+        Some(Passage::new(Arc::clone(kernel), file))
+    }
+
+    #[test]
+    fn while_one_handle_is_passed_all_are_and_through_the_same_passage() {
+        let inodes = Inodes::default();
+        let ino = inodes.found(&info(1, 1, true)).ino;
+        let (first, second) = (Arc::new(()), Arc::new(()));
+        assert!(inodes.may_pass(ino) && inodes.pass_along(ino).is_none());
+        let (mode, passage) = inodes.opened(ino, true, 1, offer(&first));
+        assert_eq!(mode, OpenMode::Passed);
+        // Whether it has an offer of its own, none, or has not seen that the content is proven.
+        for (proven, offer) in [(true, offer(&second)), (true, None), (false, None)] {
+            let (mode, again) = inodes.opened(ino, proven, 1, offer);
+            assert_eq!(mode, OpenMode::Passed);
+            assert!(Arc::ptr_eq(&again.unwrap().kernel, &first));
+        }
+        assert_eq!(
+            Arc::strong_count(&second),
+            1,
+            "what is not used is given back"
+        );
+        assert!(inodes.pass_along(ino).is_some());
+        drop(passage);
+        for left in (0..5).rev() {
+            assert_eq!(Arc::strong_count(&first), 2, "it is held to the last");
+            inodes.closed(ino, OpenMode::Passed);
+            assert_eq!(inodes.open_handles(ino), [0, 0, left]);
+        }
+        assert_eq!(Arc::strong_count(&first), 1);
+        let (mode, _) = inodes.opened(ino, true, 1, None);
+        assert_eq!(mode, OpenMode::Cached { keep: false });
+    }
+
+    #[test]
+    fn nothing_is_passed_while_a_handle_reads_in_another_way() {
+        for proven in [true, false] {
+            let inodes = Inodes::default();
+            let ino = inodes.found(&info(1, 1, true)).ino;
+            let kernel = Arc::new(());
+            let (other, _) = inodes.opened(ino, proven, 1, None);
+            assert!(!inodes.may_pass(ino));
+            let (mode, passage) = inodes.opened(ino, true, 1, offer(&kernel));
+            assert_eq!(mode, OpenMode::Cached { keep: proven });
+            assert!(passage.is_none());
+            inodes.closed(ino, other);
+            inodes.closed(ino, mode);
+            assert_eq!(
+                inodes.opened(ino, true, 1, offer(&kernel)).0,
+                OpenMode::Passed
+            );
+        }
     }
 
     #[test]
     fn a_length_that_changes_before_it_is_proven_is_shown() {
-        let inodes = Inodes::default();
+        let inodes = Inodes::<()>::default();
         let ino = inodes.found(&info(1, 1, false)).ino;
         let better = ContentInfo {
             length: 9,

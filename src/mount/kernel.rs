@@ -42,6 +42,16 @@ pub fn configure(config: &mut KernelConfig) {
     let _ = config.set_congestion_threshold(MAX_BACKGROUND);
 }
 
+/// Has the kernel read files by itself if we then ask for it, where it can: files that lie on a file
+/// system of their own, or on one layer above that if the store's are `layered`. Nothing can be
+/// stacked on the mount that has as many layers as the kernel allows; hence no more than needed.
+pub fn allow_passthrough(config: &mut KernelConfig, layered: bool) -> bool {
+    config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+        && config
+            .set_max_stack_depth(if layered { 2 } else { 1 })
+            .is_ok()
+}
+
 /// Raises the read-ahead of the file system mounted on `mountpoint`, whose device number is
 /// returned. Needs root; without, the kernel's own stays.
 pub fn raise_read_ahead(mountpoint: &Path) -> Option<u64> {

@@ -23,13 +23,24 @@
 //! # How a file is opened
 //! | content | opened | because |
 //! |---|---|---|
-//! | not yet proven | `FOPEN_DIRECT_IO` | every `read` comes through the handle's own reader, which keeps the last byte rule, and leaves no unproven page behind for others |
+//! | complete, in a file that is the store's alone | `FOPEN_PASSTHROUGH` | the kernel reads that file by itself, as fast as it can |
+//! | not yet proven | `FOPEN_DIRECT_IO`, pages of before dropped if they are of content that proved wrong, or nobody has it open | every `read` comes through the handle's own reader, which keeps the last byte rule, and leaves no unproven page behind for others |
 //! | proven, first time | cached, pages of before dropped | an earlier memory map may have left unproven pages |
 //! | proven, later | cached, pages kept | they are right for ever |
 //!
-//! `mmap` is the one way around a handle: its pages belong to the inode. The kernel drops them
-//! whenever an unproven file is mapped anew, so a map starts from our door; two processes that map
-//! the same unproven file *at the same time* do share pages.
+//! The first needs a right that only root has (`CAP_SYS_ADMIN`), and the kernel has one mode for all
+//! handles of a file: `inodes` counts them, and what does not fit, or is refused, takes the next
+//! line that fits. A file of the user's that is seeded never takes it: it may change at any moment,
+//! and then nobody would notice.
+//!
+//! `mmap` is the one way around a handle, and `sendfile` with it: their pages belong to the inode,
+//! and everybody sees them. The kernel tells reads that fill pages from those that go to a program, and
+//! the node counts what is in pages as given to every handle; so two processes that map the same
+//! unproven file do not complete it for one another. What the kernel does not tell is that a page has
+//! been dropped, nor that another file's pages would be needed for content that is fetched anew after
+//! it proved wrong: a program that *still* has the wrong content mapped then sees the right pages
+//! where it had not looked before. Its next `read` fails with `EIO`, and so does its next fault once
+//! nobody else maps it.
 
 mod attributes;
 mod errno;
@@ -54,9 +65,9 @@ mod xattrs;
 pub use attributes::{Attributes, BLOCK_SIZE, Owner};
 pub use errno::Errno;
 pub use folders::Entry;
-pub use fs::{FileSystem, Opened};
+pub use fs::{FileSystem, Opened, Opening};
 pub use handles::Fh;
-pub use inodes::{Ino, OpenMode};
+pub use inodes::{Ino, OpenMode, Passage};
 pub use mountpoint::MountError;
 pub use names::Folder;
 pub use node_source::NodeSource;

@@ -4,8 +4,9 @@ use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::source::{Reading, Source, Space, Waiting};
+use super::source::{Backing, Reading, Source, Space, Waiting};
 use crate::content::ContentId;
 use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
 
@@ -47,6 +48,10 @@ impl Source for NodeSource {
     fn space(&self) -> Space {
         space_of(&self.store).unwrap_or_default()
     }
+
+    fn is_layered(&self) -> bool {
+        layered(&self.store)
+    }
 }
 
 impl Reading for Reader {
@@ -60,8 +65,20 @@ impl Reading for Reader {
         Reader::proven(self)
     }
 
+    fn generation(&self) -> u64 {
+        Reader::generation(self)
+    }
+
+    fn backing(&self) -> Option<Backing> {
+        Some(Arc::new(Reader::backing(self)?))
+    }
+
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         Reader::read(self, offset, length, done)
+    }
+
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::fill(self, offset, length, done)
     }
 }
 
@@ -90,6 +107,22 @@ fn space_of(folder: &Path) -> Option<Space> {
         total: answer.f_blocks.saturating_mul(answer.f_frsize),
         free: answer.f_bavail.saturating_mul(answer.f_frsize),
     })
+}
+
+/// Whether `folder` lies on overlayfs or eCryptfs. When it cannot be told it counts as if it did not.
+fn layered(folder: &Path) -> bool {
+    let Ok(folder) = CString::new(folder.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut answer = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is NUL-terminated and `answer` has room for what the call fills in.
+    let result = unsafe { libc::statfs(folder.as_ptr(), answer.as_mut_ptr()) };
+    if result != 0 {
+        return false;
+    }
+    // SAFETY: the call has succeeded, so it has filled all of `answer`.
+    let kind = unsafe { answer.assume_init() }.f_type;
+    kind == libc::OVERLAYFS_SUPER_MAGIC || kind == libc::ECRYPTFS_SUPER_MAGIC
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub struct Options {
     pub allow_other: bool,
     /// Lets programs on the mount be run. They come from strangers: not unless asked for.
     pub exec: bool,
+    /// Reads everything itself, also where the kernel could read the store's files.
+    pub no_passthrough: bool,
 }
 
 impl Options {
@@ -139,7 +141,7 @@ impl Mounted {
             }
         };
         let fs = FileSystem::new(source).map_err(refused)?;
-        let adaptor = Adaptor::new(Arc::clone(&fs), owner);
+        let adaptor = Adaptor::new(Arc::clone(&fs), owner, !options.no_passthrough);
         let session = Session::new(adaptor, &path, &options.config())
             .and_then(Session::spawn)
             .map_err(refused)?;

@@ -4,6 +4,9 @@
 //! and are all that the rest of this room sees: a test puts a source behind them that stalls, lies
 //! or answers late, and needs no network for it.
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
 use crate::content::ContentId;
 use crate::node::{ContentInfo, Done, DoneRead, Failure};
 
@@ -30,7 +33,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// How much room there is, for `statfs`.
     fn space(&self) -> Space;
+
+    /// Whether the files that it keeps lie on a file system that lies on others itself (overlayfs).
+    /// The kernel allows few such layers, and wants to know before it reads those files.
+    fn is_layered(&self) -> bool {
+        false
+    }
 }
+
+/// A file that holds all of some content and cannot change as long as this is held.
+pub type Backing = Arc<dyn AsFd + Send + Sync>;
 
 /// One open handle on one piece of content.
 pub trait Reading: Send + Sync + 'static {
@@ -43,10 +55,24 @@ pub trait Reading: Send + Sync + 'static {
     /// Whether the content is complete and verified now.
     fn proven(&self) -> bool;
 
+    /// While it is not proven: bytes that were read through handles of different generations do not
+    /// belong together. What proved wrong and is fetched anew is of another one.
+    fn generation(&self) -> u64;
+
+    /// The file that the kernel may read in place of this handle, if there is one.
+    fn backing(&self) -> Option<Backing> {
+        None
+    }
+
     /// Reads `length` bytes from `offset`, cut at the end of the content: exactly that many, or a
     /// failure. Bytes that are here are given on this thread before the call returns, and then
     /// `None` is returned.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
+
+    /// The same, for pages that whoever has the content mapped into memory sees, too.
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+        self.read(offset, length, done)
+    }
 }
 
 /// An operation that has not ended yet. Dropping it changes nothing: it ends by itself, at its own

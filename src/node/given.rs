@@ -4,22 +4,118 @@
 //! wrong content without an error. So while the whole is unproven, a handle that has been given
 //! every other byte waits with the rest until the proof is made; if it fails, that read fails, and
 //! so does every later one of that handle. Content of one leaf is given out only when proven.
+//!
+//! Whoever maps content into memory sees pages that others have filled. So pages count as given to
+//! every handle, and a page is filled only as long as all that was given to anybody is not the
+//! whole: then nobody can have the whole, by whatever way.
 
 use crate::content::{ByteRange, LEAF, RangeSet};
 
-/// Bytes that one handle has been given of unproven content.
+/// Bytes that one handle has been given of unproven content, or the handles' common pages have.
 #[derive(Debug, Default)]
-pub(super) struct Given(RangeSet);
+pub(super) struct Given {
+    own: RangeSet,
+    pages: bool,
+}
 
 impl Given {
-    /// Whether giving `range` would complete the content in the reader's hands.
-    pub fn would_complete(&self, range: ByteRange, length: u64) -> bool {
-        let fresh: u64 = self.0.gaps(range).map(|gap| gap.len()).sum();
-        length <= LEAF || self.0.bytes() + fresh >= length
+    /// For what goes into pages that all handles see.
+    pub fn in_pages() -> Self {
+        Self {
+            pages: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// What was given of unproven content to anybody.
+#[derive(Debug, Default)]
+pub(super) struct GivenToAny {
+    all: RangeSet,
+    pages: RangeSet,
+}
+
+impl GivenToAny {
+    /// Whether giving `range` to who has been `given` some of it would complete the content in
+    /// somebody's hands.
+    pub fn would_complete(&self, given: &Given, range: ByteRange, length: u64) -> bool {
+        if length <= LEAF {
+            return true;
+        }
+        let would = |had: &RangeSet| {
+            let fresh: u64 = had.gaps(range).map(|gap| gap.len()).sum();
+            had.bytes() + fresh >= length
+        };
+        if given.pages {
+            would(&self.all)
+        } else if self.pages.is_empty() {
+            would(&given.own)
+        } else {
+            let mut seen = given.own.clone();
+            seen.union(&self.pages);
+            would(&seen)
+        }
     }
 
     /// Notes that `range` is given.
-    pub fn insert(&mut self, range: ByteRange) {
-        self.0.insert(range);
+    pub fn note(&mut self, given: &mut Given, range: ByteRange) {
+        given.own.insert(range);
+        self.all.insert(range);
+        if given.pages {
+            self.pages.insert(range);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LENGTH: u64 = 10 * LEAF;
+
+    proptest! {
+        /// Three handles read and fill pages in any order: none sees all of it, and what was filled
+        /// before a handle came counts as seen by it.
+        #[test]
+        fn pages_and_reads_together_are_never_the_whole(
+            steps in prop::collection::vec((0..3_usize, any::<bool>(), 0..10_u64, 1..10_u64), 1..60),
+        ) {
+            let mut to_any = GivenToAny::default();
+            let mut own: [Given; 3] = Default::default();
+            let mut pages = Given::in_pages();
+            let mut seen: [RangeSet; 3] = Default::default();
+            for (handle, page, start, length) in steps {
+                let range = ByteRange::at(start * LEAF, length * LEAF)
+                    .intersection(ByteRange::new(0, LENGTH));
+                let given = if page { &mut pages } else { &mut own[handle] };
+                if to_any.would_complete(given, range, LENGTH) {
+                    continue;
+                }
+                to_any.note(given, range);
+                for (other, seen) in seen.iter_mut().enumerate() {
+                    if page || other == handle {
+                        seen.insert(range);
+                    }
+                    prop_assert!(seen.bytes() < LENGTH);
+                }
+            }
+        }
+    }
+
+    /// What is held back is so little that all else was given: the proof needs nothing but it.
+    #[test]
+    fn only_the_last_of_all_is_held_back() {
+        let mut to_any = GivenToAny::default();
+        let (mut one, mut pages) = (Given::default(), Given::in_pages());
+        let half = ByteRange::new(0, LENGTH / 2);
+        let rest = ByteRange::new(LENGTH / 2, LENGTH);
+        to_any.note(&mut one, half);
+        assert!(!to_any.would_complete(&Given::default(), rest, LENGTH));
+        assert!(to_any.would_complete(&one, rest, LENGTH));
+        assert!(to_any.would_complete(&pages, rest, LENGTH));
+        assert!(!to_any.would_complete(&pages, half, LENGTH));
+        to_any.note(&mut pages, half);
+        assert!(to_any.would_complete(&Given::default(), rest, LENGTH));
     }
 }

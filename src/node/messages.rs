@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, KeyedName};
 use crate::store::Content;
-use crate::swarm::{Ask, Class, Explanation, Held, PeerReport, Stats};
+use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
 use crate::wire::SignedLatest;
 
 /// What the network thread is told.
@@ -32,6 +32,11 @@ pub(super) enum Command {
     FragmentsFail,
     Read(Box<Read>),
     Report(Sender<Report>),
+    /// What peers have said that they have; perhaps they are to be asked anew.
+    Lists {
+        ask: bool,
+        to: Sender<Lists>,
+    },
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),
     /// Tells who asks what this node has published.
@@ -67,6 +72,14 @@ pub(super) struct Report {
     pub fetches: HashMap<ContentId, crate::swarm::FetchReport>,
     pub good_peers: Vec<SocketAddr>,
     pub overflowed: u32,
+}
+
+/// What peers have said that they have.
+pub(super) struct Lists {
+    pub now: Time,
+    pub listed: Vec<Listed>,
+    /// Peers that were asked and may answer yet.
+    pub awaited: usize,
 }
 
 /// What the writer thread is given.

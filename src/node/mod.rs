@@ -16,6 +16,7 @@ mod lookups;
 mod messages;
 mod names;
 mod network;
+mod network_list;
 mod pending;
 mod pieces;
 mod prover;
@@ -23,6 +24,7 @@ pub mod publishing;
 mod readahead;
 mod reader;
 mod reassembly;
+mod runs;
 mod scratch;
 pub mod seeding;
 mod server;
@@ -48,6 +50,7 @@ use crate::swarm::{Swarm, Time};
 use crate::wire::SignedLatest;
 
 pub use names::{Latest, Named, publish};
+pub use network_list::NetworkContent;
 pub use pending::Pending;
 pub use reader::Reader;
 pub use types::{

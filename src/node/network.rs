@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Found, Read, Report};
+use super::messages::{Arrival, Command, Found, Lists, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
@@ -28,7 +28,7 @@ const OPEN: usize = 128;
 /// Asks that may wait for the disk; further ones are dropped, as the network would.
 pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
-const MAX_UNWRITTEN: u64 = 48 << 20;
+const MAX_UNWRITTEN: u64 = 20 << 20;
 /// Datagrams that may wait for the socket: 14 MB of the largest answers.
 const MAX_BACKLOG: usize = 4 * BATCH;
 /// Batches taken from the socket before something else has its turn.
@@ -207,6 +207,16 @@ impl Network {
                 Command::Read(read) => self.answer_read(&read),
                 Command::Report(to) => {
                     let _ = to.send(self.report());
+                }
+                Command::Lists { ask, to } => {
+                    if ask {
+                        self.swarm.ask_for_lists(now);
+                    }
+                    let _ = to.send(Lists {
+                        now,
+                        listed: self.swarm.listed(),
+                        awaited: self.swarm.lists_awaited(now),
+                    });
                 }
                 Command::Explain(id, to) => {
                     let _ = to.send(self.swarm.explain(now, id));

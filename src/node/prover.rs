@@ -41,14 +41,20 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
     let mut hashed = 0;
     let mut done = 0;
-    while let Some(range) = transfer.next_to_hash(buffer.len() as u64) {
+    while let Some(mut range) = transfer.next_to_hash(buffer.len() as u64) {
         if shared.is_stopping() {
             return false;
         }
         let Some(chunk) = buffer.get_mut(..range.len() as usize) else {
             return false;
         };
-        if let Some(proof) = slot.as_mut() {
+        let in_memory = transfer.unhashed.at(range.start);
+        let in_memory = in_memory.as_deref().and_then(|run| run.from(range.start));
+        if let (Some(proof), Some(bytes)) = (slot.as_mut(), in_memory) {
+            let chunk = bytes.get(..chunk.len()).unwrap_or(bytes);
+            proof.update(chunk);
+            range.end = range.start + chunk.len() as u64;
+        } else if let Some(proof) = slot.as_mut() {
             match transfer.partial.read_at(range.start, chunk) {
                 Ok(read) if read == chunk.len() => proof.update(chunk),
                 result => {
@@ -70,6 +76,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     if done < transfer.length {
         return false;
     }
+    transfer.unhashed.clear();
     let right = match slot.take() {
         Some(proof) => proof.holds(),
         None => tree_holds(transfer),

@@ -11,7 +11,7 @@ use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
-use crate::store::Content;
+use crate::store::{Content, Passed};
 use crate::swarm::Class;
 
 /// One open handle: read-ahead and the last byte rule are kept per reader.
@@ -30,6 +30,7 @@ enum Source {
         transfer: Arc<Transfer>,
         number: u64,
         given: Arc<Mutex<Given>>,
+        in_pages: Arc<Mutex<Given>>,
         ahead: Mutex<ReadAhead>,
     },
 }
@@ -56,6 +57,7 @@ impl Reader {
             source: Source::Arriving {
                 number,
                 given: Arc::default(),
+                in_pages: Arc::new(Mutex::new(Given::in_pages())),
                 ahead,
                 transfer,
             },
@@ -88,6 +90,26 @@ impl Reader {
         }
     }
 
+    /// Bytes that were read through handles of different generations do not belong together, but for
+    /// those of complete content.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        match &self.source {
+            Source::Arriving { transfer, .. } => transfer.number,
+            Source::Empty | Source::Complete(_) => 0,
+        }
+    }
+
+    /// The file that may be read in place of this handle: there is one if the content was complete
+    /// when it was opened, and the store has it for itself.
+    #[must_use]
+    pub fn backing(&self) -> Option<Passed> {
+        match &self.source {
+            Source::Complete(content) => self.node.store.pass(content),
+            Source::Empty | Source::Arriving { .. } => None,
+        }
+    }
+
     fn complete_in_bulk(&self) {
         if let Source::Arriving { transfer, .. } = &self.source {
             self.node.want(
@@ -104,6 +126,15 @@ impl Reader {
     /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
     /// this thread, before the call returns (then `None` is returned).
     pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(false, offset, length, done)
+    }
+
+    /// The same, for pages that others see, too: see `given`.
+    pub fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(true, offset, length, done)
+    }
+
+    fn read_into(&self, pages: bool, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
         let whole = ByteRange::new(0, self.length());
         let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
         if range.is_empty() {
@@ -123,8 +154,10 @@ impl Reader {
                 transfer,
                 number,
                 given,
+                in_pages,
                 ahead,
             } => {
+                let given = if pages { in_pages } else { given };
                 let pending = self.read_arriving(transfer, given, range, done);
                 if transfer.phase() == Phase::Arriving {
                     self.read_ahead(transfer, *number, ahead, range);

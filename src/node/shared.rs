@@ -26,6 +26,7 @@ use super::messages::{Arrival, Command, Keep};
 use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
+use super::runs::Pool;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
 use super::types::{Config, ContentInfo, Failure};
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub arrivals: Sender<Arrival>,
     /// Content bytes that arrived and are not written yet.
     pub unwritten: AtomicU64,
+    /// The memory that arriving content is gathered in.
+    pub pool: Arc<Pool>,
     /// Bytes written to partial content since the keeper last synced it.
     pub unsynced: AtomicU64,
     pub to_prove: Sender<Option<Arc<Transfer>>>,
@@ -110,6 +113,7 @@ impl Shared {
             mailbox,
             arrivals,
             unwritten: AtomicU64::new(0),
+            pool: Arc::default(),
             unsynced: AtomicU64::new(0),
             to_prove,
             to_keep,
@@ -187,7 +191,8 @@ impl Shared {
         };
         let start = leaves.start.next_multiple_of(LEAF);
         let whole = ByteRange::new(start, end.max(start));
-        if whole.is_empty() || self.config.cache == 0 {
+        // Who reads later finds it on the disk.
+        if whole.is_empty() || self.config.cache == 0 || transfer.is_unread() {
             return;
         }
         if whole == part {

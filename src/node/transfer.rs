@@ -6,13 +6,15 @@ mod story;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::Failure;
-use super::given::Given;
+use super::given::{Given, GivenToAny};
 use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
+use super::runs::Unhashed;
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
@@ -61,6 +63,8 @@ struct State {
     present: RangeSet,
     /// Bytes that are in the backing file and wait for their leaf to be verified.
     landed: RangeSet,
+    /// What was given of it while it was not proven.
+    given: GivenToAny,
     /// Where what has landed may be verifiable by now.
     recheck: RangeSet,
     /// Whether every present byte was verified, leaf by leaf.
@@ -93,9 +97,15 @@ impl State {
         self.bulk_for_handles || self.bulk_for_fetches
     }
 
-    /// Whether a handle that has been `given` some of it may be given `range`, which is present.
-    fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
-        (self.vouched && length > LEAF) || !given.would_complete(range, length)
+    /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
+    fn give(&mut self, given: &Mutex<Given>, range: ByteRange, length: u64) -> bool {
+        let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
+        let may =
+            (self.vouched && length > LEAF) || !self.given.would_complete(&given, range, length);
+        if may {
+            self.given.note(&mut given, range);
+        }
+        may
     }
 
     /// What has to arrive for a read of `range`.
@@ -123,10 +133,14 @@ pub(super) enum Bulk {
 /// One piece of content on its way.
 pub(super) struct Transfer {
     pub id: ContentId,
+    /// No other has it, not of the same content either.
+    pub number: u64,
     pub length: u64,
     pub partial: Partial,
     /// Used by the prover alone.
     pub proof: Mutex<Option<Proof>>,
+    /// What lies in memory for the prover.
+    pub unhashed: Unhashed,
     /// How leaves are verified as they arrive, if they can be. Taken before `state`.
     leaves: Mutex<Option<Leaves>>,
     state: Mutex<State>,
@@ -152,19 +166,23 @@ pub(super) struct Released {
 
 impl Transfer {
     pub fn new(partial: Partial) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let id = partial.id();
         let present = partial.present();
         let now = Instant::now();
         Self {
             id,
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             length: partial.length(),
             proof: Mutex::new(Proof::new(id)),
+            unhashed: Unhashed::default(),
             leaves: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
                 failure: Failure::WrongContent,
                 present,
                 landed: RangeSet::new(),
+                given: GivenToAny::default(),
                 recheck: RangeSet::new(),
                 vouched: false,
                 sought: RangeSet::new(),
@@ -220,6 +238,12 @@ impl Transfer {
         state.next_reader
     }
 
+    /// Whether nobody has it open or waits for a part of it.
+    pub fn is_unread(&self) -> bool {
+        let state = self.state();
+        state.readers == 0 && state.waiters.is_empty()
+    }
+
     /// A handle is closed: what it expected to read is wanted no more.
     pub fn detach_reader(&self, reader: u64) {
         let mut state = self.state();
@@ -243,12 +267,8 @@ impl Transfer {
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
-        if state.present.contains(range) {
-            let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if state.may_give(&given, range, self.length) {
-                given.insert(range);
-                return Admission::Ready;
-            }
+        if state.present.contains(range) && state.give(given, range, self.length) {
+            return Admission::Ready;
         }
         state.waiters.push(ReadWaiter {
             range,
@@ -337,6 +357,7 @@ impl Transfer {
             state.landed = RangeSet::new();
             state.hashed = 0;
             drop(state);
+            self.unhashed.clear();
             *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
         }
     }
@@ -369,14 +390,8 @@ impl Transfer {
     fn release_present(&self, state: &mut State, released: &mut Released) {
         let mut index = 0;
         while let Some(waiter) = state.waiters.get(index) {
-            let ready = state.present.contains(waiter.range) && {
-                let mut given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                let ready = state.may_give(&given, waiter.range, self.length);
-                if ready {
-                    given.insert(waiter.range);
-                }
-                ready
-            };
+            let (range, given) = (waiter.range, Arc::clone(&waiter.given));
+            let ready = state.present.contains(range) && state.give(&given, range, self.length);
             if ready {
                 let waiter = state.waiters.swap_remove(index);
                 released.ready.push((waiter.range, waiter.ticket));

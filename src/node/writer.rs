@@ -4,91 +4,184 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::messages::{Arrival, Keep};
+use super::runs::{RUN, Run, Runs};
 use super::shared::{Shared, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, Kind};
 
 /// Bytes after whose writing the keeper is asked to sync without waiting for its time.
 const SYNC_AFTER: u64 = 64 << 20;
+/// How long a run waits for more when nothing arrives.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// Runs until it is told to stop.
 pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
-    let mut warned = false;
-    while let Ok(arrival) = arrivals.recv() {
+    let mut writer = Writer {
+        shared,
+        runs: Runs::new(Arc::clone(&shared.pool)),
+        warned: false,
+    };
+    loop {
+        let arrival = if writer.runs.is_empty() {
+            arrivals.recv().map_err(RecvTimeoutError::from)
+        } else {
+            arrivals.recv_timeout(LINGER)
+        };
         match arrival {
-            Arrival::Found(id, length) => shared.found(id, length),
-            Arrival::LatestAsked(of, heard) => shared.asked_latest(of, heard),
-            Arrival::Data {
+            Ok(Arrival::Found(id, length)) => shared.found(id, length),
+            Ok(Arrival::LatestAsked(of, heard)) => shared.asked_latest(of, heard),
+            Ok(Arrival::Data {
                 id,
                 offset,
                 data,
                 from,
-            } => {
+            }) => {
                 let length = data.len() as u64;
                 if let Some(transfer) = shared.transfer(&id)
                     && transfer.phase() == Phase::Arriving
                 {
-                    let range = ByteRange::at(offset, length);
-                    // What is here may have been hashed and given out: it is never overwritten.
-                    for part in transfer.lacking(range) {
-                        match write(shared, &transfer, part, offset, &data, from) {
-                            Ok(()) => warned = false,
-                            Err(error) => {
-                                if !warned {
-                                    warn!(%id, %error, "could not write what arrived");
-                                    warned = true;
-                                }
-                                transfer.fail_all(io_failure(&error));
-                                shared.lost(id, part);
-                            }
-                        }
-                    }
+                    writer.take_in(&transfer, offset, &data, from);
                 } else {
                     shared.lost(id, ByteRange::at(offset, length));
                 }
                 shared.unwritten.fetch_sub(length, Ordering::Relaxed);
             }
-            Arrival::Stop => return,
+            Err(RecvTimeoutError::Timeout) => writer.end_runs(|_| true),
+            Ok(Arrival::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                writer.end_runs(|_| true);
+                return;
+            }
         }
     }
 }
 
-/// Writes the bytes of `part`, of `data` that begins at `offset`, and wakes who waits for them.
-fn write(
-    shared: &Shared,
-    transfer: &Arc<Transfer>,
-    part: ByteRange,
-    offset: u64,
-    data: &[u8],
-    from: SocketAddr,
-) -> io::Result<()> {
-    let start = (part.start - offset) as usize;
-    let Some(data) = data.get(start..start + part.len() as usize) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    transfer.partial.write_at(part.start, data)?;
-    // The disk works beside the network: little is left to wait for at the end.
-    let before = shared.unsynced.fetch_add(part.len(), Ordering::Relaxed);
-    if before < SYNC_AFTER && before + part.len() >= SYNC_AFTER {
-        let _ = shared.to_keep.send(Keep::Sync);
+struct Writer<'a> {
+    shared: &'a Shared,
+    runs: Runs,
+    warned: bool,
+}
+
+impl Writer<'_> {
+    /// Writes what has arrived, or gathers it where nobody waits for it.
+    fn take_in(&mut self, transfer: &Arc<Transfer>, offset: u64, data: &[u8], from: SocketAddr) {
+        // What is here may have been hashed and given out: it is never overwritten.
+        for part in transfer.lacking(ByteRange::at(offset, data.len() as u64)) {
+            let start = (part.start - offset) as usize;
+            let Some(bytes) = data.get(start..start + part.len() as usize) else {
+                continue;
+            };
+            if transfer.is_unread() && transfer.length >= RUN && transfer.id.kind != Kind::TreeV2 {
+                for run in self.runs.add(transfer, part.start, bytes, from) {
+                    self.write_run(run);
+                }
+            } else {
+                self.end_runs(|run| Arc::ptr_eq(&run.transfer, transfer));
+                self.write(transfer, part, bytes, from);
+            }
+        }
     }
-    if transfer.is_vouched() {
-        shared.landed(transfer, part, data, from);
-        return Ok(());
+
+    fn end_runs(&mut self, which: impl Fn(&Run) -> bool) {
+        for run in self.runs.take(which) {
+            self.write_run(run);
+        }
     }
-    let (released, leaves, to_prove) = transfer.arrived(part, from);
-    if transfer.id.kind == Kind::TreeV2 {
-        shared.nodes_arrived(transfer, part, from);
+
+    /// Writes the bytes of `part` and wakes who waits for them.
+    fn write(&mut self, transfer: &Arc<Transfer>, part: ByteRange, data: &[u8], from: SocketAddr) {
+        let written = transfer.partial.write_at(part.start, data);
+        if self.is_written(transfer, part, written) {
+            self.announce(transfer, part, data, from);
+        }
     }
-    shared.remember_leaves(transfer, part, data, leaves);
-    if to_prove {
-        let _ = shared.to_prove.send(Some(Arc::clone(transfer)));
+
+    fn write_run(&mut self, mut run: Run) {
+        let transfer = Arc::clone(&run.transfer);
+        let range = run.range();
+        if transfer.phase() != Phase::Arriving {
+            self.shared.lost(transfer.id, range);
+            return;
+        }
+        let pieces = std::mem::take(&mut run.pieces);
+        if transfer.lacking(range) != [range] {
+            // Some of it has come by another way meanwhile.
+            for (piece, from) in pieces {
+                for part in transfer.lacking(piece) {
+                    if let Some(data) = run.slice(part) {
+                        self.write(&transfer, part, data, from);
+                    }
+                }
+            }
+            return;
+        }
+        let vouched = transfer.is_vouched();
+        let past_cache = transfer.is_unread() && (vouched || self.runs.may_wait_for_hash());
+        let written = if past_cache {
+            transfer.partial.write_past_cache(range.start, run.bytes())
+        } else {
+            transfer.partial.write_at(range.start, run.bytes())
+        };
+        if !self.is_written(&transfer, range, written) {
+            return;
+        }
+        let run = Arc::new(self.runs.written(run));
+        if past_cache && !vouched {
+            // Before the prover hears of it.
+            transfer.unhashed.push(Arc::clone(&run));
+        }
+        for (piece, from) in pieces {
+            if let Some(data) = run.slice(piece) {
+                self.announce(&transfer, piece, data, from);
+            }
+        }
     }
-    shared.release(transfer, released);
-    Ok(())
+
+    /// Whether `part` is in the backing file; if not, it is fetched again when it is wanted again.
+    fn is_written(
+        &mut self,
+        transfer: &Arc<Transfer>,
+        part: ByteRange,
+        written: io::Result<()>,
+    ) -> bool {
+        let Err(error) = written else {
+            self.warned = false;
+            return true;
+        };
+        if !self.warned {
+            warn!(id = %transfer.id, %error, "could not write what arrived");
+            self.warned = true;
+        }
+        transfer.fail_all(io_failure(&error));
+        self.shared.lost(transfer.id, part);
+        false
+    }
+
+    /// `part` is in the backing file: marks it, and wakes who waits for it.
+    fn announce(&self, transfer: &Arc<Transfer>, part: ByteRange, data: &[u8], from: SocketAddr) {
+        let shared = self.shared;
+        // The disk works beside the network: little is left to wait for at the end.
+        let before = shared.unsynced.fetch_add(part.len(), Ordering::Relaxed);
+        if before < SYNC_AFTER && before + part.len() >= SYNC_AFTER {
+            let _ = shared.to_keep.send(Keep::Sync);
+        }
+        if transfer.is_vouched() {
+            shared.landed(transfer, part, data, from);
+            return;
+        }
+        let (released, leaves, to_prove) = transfer.arrived(part, from);
+        if transfer.id.kind == Kind::TreeV2 {
+            shared.nodes_arrived(transfer, part, from);
+        }
+        shared.remember_leaves(transfer, part, data, leaves);
+        if to_prove {
+            let _ = shared.to_prove.send(Some(Arc::clone(transfer)));
+        }
+        shared.release(transfer, released);
+    }
 }

@@ -99,6 +99,11 @@ impl Content {
         &self.0.file
     }
 
+    /// Whether it is a file, and one that the user has not.
+    pub(super) fn is_a_file_of_the_stores_own(&self) -> bool {
+        !self.may_change() && self.0.source.is_none()
+    }
+
     /// Whether it is a file that the user may change.
     #[must_use]
     pub fn may_change(&self) -> bool {

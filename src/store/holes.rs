@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes that are looked at together.
 const STEP: usize = 64;
+/// Within longer data, the shortest hole in bytes.
+const SHORTEST: usize = 64 << 10;
 
 /// Writes `data`, which ends within the file, at `offset`: as a hole if it is all zeros and the
 /// file system knows holes.
@@ -15,6 +17,28 @@ const STEP: usize = 64;
 /// The operating system's.
 pub(super) fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
     write_by(file, data, offset, punch)
+}
+
+/// Cuts `data` where pieces of 64 KiB turn from zeros to anything else or back, and hands on each
+/// stretch and where it begins, until one fails.
+pub(super) fn for_each_stretch(
+    data: &[u8],
+    mut write: impl FnMut(usize, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut start = 0;
+    while let Some(rest) = data.get(start..).filter(|rest| !rest.is_empty()) {
+        let mut pieces = rest
+            .chunks(SHORTEST)
+            .map(|piece| (piece.len(), is_zero(piece)));
+        let (mut length, zeros) = pieces.next().unwrap_or((rest.len(), false));
+        length += pieces
+            .take_while(|(_, other)| *other == zeros)
+            .map(|(length, _)| length)
+            .sum::<usize>();
+        write(start, rest.get(..length).unwrap_or(rest))?;
+        start += length;
+    }
+    Ok(())
 }
 
 fn write_by(
@@ -68,6 +92,28 @@ mod tests {
             }
         }
         assert!(!is_zero(&[]));
+    }
+
+    #[test]
+    fn stretches_are_all_of_it_in_order() {
+        let mut data = vec![7u8; 5 * SHORTEST + 100];
+        data[SHORTEST..3 * SHORTEST].fill(0);
+        data[5 * SHORTEST..].fill(0);
+        let mut found = Vec::new();
+        for_each_stretch(&data, |start, stretch| {
+            found.push((start, stretch.len(), is_zero(stretch)));
+            Ok(())
+        })
+        .unwrap();
+        let piece = SHORTEST;
+        let expected = [
+            (0, piece, false),
+            (piece, 2 * piece, true),
+            (3 * piece, 2 * piece, false),
+            (5 * piece, 100, true),
+        ];
+        assert_eq!(found, expected);
+        for_each_stretch(&[], |_, _| Err(io::ErrorKind::Other.into())).unwrap();
     }
 
     #[test]

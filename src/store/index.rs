@@ -8,8 +8,10 @@
 //! walk the whole database.
 
 use std::ffi::OsStr;
+use std::fs::{OpenOptions, Permissions};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{RwLock, RwLockReadGuard};
 
@@ -87,7 +89,16 @@ pub(super) struct Index {
 }
 
 fn open_database(path: &Path) -> Result<Database> {
-    Ok(Builder::new().set_cache_size(CACHE).create(path)?)
+    // It tells what the user has and where; also a file of before is closed to others.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(Builder::new().set_cache_size(CACHE).create_file(file)?)
 }
 
 impl Index {

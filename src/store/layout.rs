@@ -153,7 +153,12 @@ impl Layout {
             "" => {
                 let new = self.dir.join("version.tmp");
                 let written = || -> io::Result<()> {
-                    let mut file = File::create(&new)?;
+                    let mut file = OpenOptions::new()
+                        .write(true)
+                        .create(true)
+                        .truncate(true)
+                        .mode(0o600)
+                        .open(&new)?;
                     writeln!(file, "{VERSION}")?;
                     file.sync_all()?;
                     fs::rename(&new, &path)?;

@@ -74,7 +74,8 @@ impl Lent {
 impl Store {
     /// Gives the file of complete content a second name, `target`, which must not exist, with the
     /// permissions `mode`. `false` where that cannot be: another file system, content that is not a
-    /// file of the store's own. Then nothing has changed, and the bytes have to be copied.
+    /// file of the store's own or that is passed on. Then nothing has changed, and the bytes have to
+    /// be copied.
     ///
     /// # Errors
     /// What the index or the disk said; `target` does not exist then.
@@ -88,6 +89,11 @@ impl Store {
         let path = self.layout().complete(&id);
         // What was lent before may have been changed since.
         if self.open_content(&id)?.is_none() || fs::hard_link(&path, target).is_err() {
+            return Ok(false);
+        }
+        let passed = fs::metadata(&path).is_ok_and(|file| self.0.passed.has(&file));
+        if passed {
+            remove_file(target).map_err(|e| StoreError::io("remove", target, e))?;
             return Ok(false);
         }
         let lend = || -> Result<(), StoreError> {

@@ -18,6 +18,7 @@
 //! No lock is held across an fsync where a reader would wait for it.
 
 mod cache;
+mod direct;
 mod error;
 mod file;
 mod hashing;
@@ -33,6 +34,7 @@ mod node_key;
 mod one_leaf;
 mod open_files;
 mod partial;
+mod passed;
 mod prefixes;
 mod published;
 mod record;
@@ -53,18 +55,21 @@ use tracing::warn;
 use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
+pub use direct::{ALIGNMENT, AlignedBuffer};
 pub use error::StoreError;
 pub use file::Content;
 pub use hashing::{Hashed, Hashing};
 pub use identity::Identity;
 pub use link_free::open_link_free;
 pub use partial::Partial;
+pub use passed::Passed;
 pub use published::Published;
 pub use seeded::Seeded;
 
 use index::Index;
 use layout::{Layout, create_folder, remove_file, sync_folder};
 use open_files::OpenFiles;
+use passed::PassedFiles;
 use prefixes::Prefixes;
 
 /// Changes of the index after which it is made durable.
@@ -101,6 +106,7 @@ struct Inner {
     index: Index,
     prefixes: Prefixes,
     open_files: OpenFiles,
+    passed: PassedFiles,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     empty: Content,
@@ -134,6 +140,7 @@ impl Store {
             index,
             prefixes,
             open_files: OpenFiles::new(),
+            passed: PassedFiles::default(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,

@@ -9,12 +9,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
 use tracing::warn;
 
 use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 
+use super::direct::DirectFile;
 use super::error::StoreError;
 use super::file::Content;
 use super::holes;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     store: Store,
     subject: Subject,
     data: File,
+    direct: DirectFile,
     /// Held shared while writing, alone while the file changes its state.
     state: RwLock<State>,
     /// Whether the state is `Open`, for those who must not wait for a change of it.
@@ -112,6 +114,7 @@ impl Partial {
             store: store.clone(),
             subject,
             data,
+            direct: DirectFile::default(),
             state: RwLock::new(State::Open),
             open: AtomicBool::new(true),
             marks: Mutex::new(marks),
@@ -156,6 +159,27 @@ impl Partial {
     /// The operating system's, such as a full disk; `InvalidInput` past the end of the content;
     /// `ESTALE` after completion or discarding.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _open = self.open_for_write(offset, data)?;
+        holes::write_all_at(&self.0.data, data, offset)
+    }
+
+    /// The same for a long run of bytes that nobody is about to read: past the page cache, as far
+    /// as `data` and `offset` are aligned (see [`AlignedBuffer`](super::AlignedBuffer)) and the file
+    /// system knows how.
+    ///
+    /// # Errors
+    /// As [`Partial::write_at`].
+    pub fn write_past_cache(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _open = self.open_for_write(offset, data)?;
+        holes::for_each_stretch(data, |start, stretch| {
+            let offset = offset + start as u64;
+            let written = self.0.direct.write_at(&self.0.data, stretch, offset);
+            holes::write_all_at(&self.0.data, &stretch[written..], offset + written as u64)
+        })
+    }
+
+    /// Whether `data` may be written at `offset`; as long as the guard lives.
+    fn open_for_write(&self, offset: u64, data: &[u8]) -> io::Result<RwLockReadGuard<'_, State>> {
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.length()) {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -164,7 +188,7 @@ impl Partial {
         if *state != State::Open {
             return Err(io::Error::from_raw_os_error(libc::ESTALE));
         }
-        holes::write_all_at(&self.0.data, data, offset)
+        Ok(state)
     }
 
     /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.

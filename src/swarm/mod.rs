@@ -28,6 +28,7 @@ mod explain;
 mod fetch;
 mod finding;
 mod interest;
+mod listing;
 mod names;
 mod parts;
 mod peer;
@@ -52,6 +53,7 @@ use crate::wire::{self, Message, SignedLatest};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::Class;
+pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
@@ -63,6 +65,7 @@ use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
 use interest::Interest;
+use listing::Listings;
 use names::Names;
 use peer::Peer;
 use repeats::Repeats;
@@ -171,6 +174,7 @@ pub struct Swarm {
     events: VecDeque<Event>,
     interest: Interest,
     names: Names,
+    listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
     downlink: Option<Bucket>,
@@ -218,6 +222,7 @@ impl Swarm {
             events: VecDeque::new(),
             interest: Interest::default(),
             names: Names::default(),
+            listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
             downlink: config
@@ -282,6 +287,9 @@ impl Swarm {
                     }
                 }
                 Message::PleaseListContent => reply.list = true,
+                Message::ContentList(results) => {
+                    self.handle_list(now, from, &greeting, results);
+                }
                 Message::Peers(peers) => self.handle_peers(now, from, &greeting, peers),
                 Message::Content {
                     id,

@@ -16,7 +16,7 @@ mod python;
 mod raw;
 
 pub use content::{Place, Sample, sha256_of};
-pub use mounted::{Detach, Mounted, can_mount, is_alive, is_mounted, on_path};
+pub use mounted::{Detach, Mounted, can_mount, is_alive, is_mounted, is_root, on_path};
 pub use node::{Node, Settings, cjp2pfs};
 pub use process::{Finished, Process, run, wait};
 pub use python::{PythonPeer, can_run_python};

@@ -10,9 +10,7 @@ use super::{Finished, LATER, Node, Process, SOON, Settings, run, wait};
 
 /// Whether this user can mount, and if not, why not.
 pub fn can_mount() -> Result<(), String> {
-    // SAFETY: geteuid takes and touches nothing.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root && !on_path("fusermount3") {
+    if !is_root() && !on_path("fusermount3") {
         return Err("neither root nor fusermount3".into());
     }
     fs::File::options()
@@ -21,6 +19,11 @@ pub fn can_mount() -> Result<(), String> {
         .open("/dev/fuse")
         .map(drop)
         .map_err(|error| format!("/dev/fuse: {error}"))
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: geteuid takes and touches nothing.
+    unsafe { libc::geteuid() == 0 }
 }
 
 pub fn on_path(program: &str) -> bool {

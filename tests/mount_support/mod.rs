@@ -4,15 +4,16 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::ContentId;
-use cjp2pfs::mount::source::{Reading, Source, Space, Waiting};
+use cjp2pfs::mount::source::{Backing, Reading, Source, Space, Waiting};
 use cjp2pfs::mount::{MountError, Mounted, Options};
 use cjp2pfs::node::{ContentInfo, Done, DoneRead, Failure};
 
@@ -38,6 +39,10 @@ pub struct Content {
     pub forgotten: AtomicBool,
     /// What a lookup says beyond the true length.
     pub exaggeration: AtomicUsize,
+    /// Another one each time that it is added.
+    pub generation: u64,
+    /// The file that the kernel may read in place of this.
+    pub backing: Mutex<Option<Arc<File>>>,
 }
 
 #[derive(Default)]
@@ -46,6 +51,9 @@ struct State {
     lookups: AtomicUsize,
     waiting: AtomicUsize,
     largest: AtomicUsize,
+    added: AtomicU64,
+    reads: AtomicUsize,
+    fills: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
 }
 
@@ -62,6 +70,8 @@ impl Fake {
             read: Mutex::new(Answer::AtOnce),
             forgotten: AtomicBool::new(false),
             exaggeration: AtomicUsize::new(0),
+            generation: self.0.added.fetch_add(1, Ordering::SeqCst),
+            backing: Mutex::default(),
         });
         let mut contents = self.0.contents.lock().unwrap();
         contents.insert(id, Arc::clone(&content));
@@ -89,6 +99,16 @@ impl Fake {
     /// The largest read that came here, in bytes.
     pub fn largest_read(&self) -> usize {
         self.0.largest.load(Ordering::SeqCst)
+    }
+
+    /// How often a read came here.
+    pub fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// How often a read came here that was for the page cache.
+    pub fn fills(&self) -> usize {
+        self.0.fills.load(Ordering::SeqCst)
     }
 
     /// With which failures operations have been cancelled.
@@ -229,6 +249,10 @@ impl Source for Fake {
             free: 4 << 30,
         }
     }
+
+    fn is_layered(&self) -> bool {
+        true
+    }
 }
 
 pub struct FakeReader {
@@ -247,8 +271,23 @@ impl Reading for FakeReader {
         self.content.proven.load(Ordering::SeqCst)
     }
 
+    fn generation(&self) -> u64 {
+        self.content.generation
+    }
+
+    fn backing(&self) -> Option<Backing> {
+        let backing = self.content.backing.lock().unwrap().clone();
+        backing.map(|file| file as Backing)
+    }
+
+    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
+        self.fake.0.fills.fetch_add(1, Ordering::SeqCst);
+        self.read(offset, length, done)
+    }
+
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         let content = Arc::clone(&self.content);
+        self.fake.0.reads.fetch_add(1, Ordering::SeqCst);
         let largest = &self.fake.0.largest;
         largest.fetch_max(length as usize, Ordering::SeqCst);
         let answer = *content.read.lock().unwrap();

@@ -129,6 +129,7 @@ impl Transfer {
         state.landed.remove(range);
         state.present.remove(range);
         drop(state);
+        self.unhashed.clear();
         self.partial.note_absent(range);
     }
 

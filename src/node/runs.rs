@@ -1,0 +1,227 @@
+//! Arriving content gathered into long runs, for one write each.
+//!
+//! Where nobody reads yet (a `get`, a fetch in the background) there is time to gather a mebibyte:
+//! it is written past the page cache, and hashed from the memory that it was gathered in. That
+//! memory is bounded: runs that wait for the prover beyond [`MAX_UNHASHED`] are written through the
+//! page cache instead and hashed from there, so a slow hash costs speed and never memory.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::shared::lock;
+use super::transfer::Transfer;
+use crate::content::ByteRange;
+use crate::store::AlignedBuffer;
+
+/// Bytes of a full run, which also begins and ends at multiples of it.
+pub(super) const RUN: u64 = 1 << 20;
+/// Runs that are gathered at a time; another one ends the oldest.
+const MAX_OPEN: usize = 4;
+/// Bytes of written runs that may wait to be hashed, of all content.
+const MAX_UNHASHED: u64 = 12 << 20;
+/// Memory kept for the next runs.
+const MAX_SPARE: usize = 8;
+
+/// The memory of runs, used again and again.
+#[derive(Default)]
+pub(super) struct Pool {
+    spare: Mutex<Vec<Vec<u8>>>,
+    /// Bytes of runs that have been written and are still needed.
+    written: AtomicU64,
+}
+
+impl Pool {
+    fn buffer(&self) -> AlignedBuffer {
+        let spare = lock(&self.spare).pop();
+        spare.map_or_else(
+            || AlignedBuffer::new(RUN as usize),
+            AlignedBuffer::from_memory,
+        )
+    }
+
+    fn give_back(&self, buffer: AlignedBuffer) {
+        let mut spare = lock(&self.spare);
+        if spare.len() < MAX_SPARE {
+            spare.push(buffer.into_memory());
+        }
+    }
+}
+
+/// A run that is being gathered.
+pub(super) struct Run {
+    pub transfer: Arc<Transfer>,
+    start: u64,
+    buffer: AlignedBuffer,
+    /// Who sent what of it, in order and without a gap.
+    pub pieces: Vec<(ByteRange, SocketAddr)>,
+}
+
+impl Run {
+    pub fn range(&self) -> ByteRange {
+        ByteRange::at(self.start, self.bytes().len() as u64)
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.bytes()
+    }
+
+    /// The bytes of `range`, which lies in the run.
+    pub fn slice(&self, range: ByteRange) -> Option<&[u8]> {
+        let skip = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        self.bytes()
+            .get(skip..skip.checked_add(usize::try_from(range.len()).ok()?)?)
+    }
+
+    fn is_full(&self) -> bool {
+        let end = self.range().end;
+        end == self.transfer.length || end.is_multiple_of(RUN)
+    }
+}
+
+/// The runs that are being gathered, the oldest first.
+pub(super) struct Runs {
+    pool: Arc<Pool>,
+    open: Vec<Run>,
+}
+
+impl Runs {
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self {
+            pool,
+            open: Vec::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Adds `data`, which begins at `offset`; returns runs that are full, and those that had to make
+    /// room.
+    pub fn add(
+        &mut self,
+        transfer: &Arc<Transfer>,
+        offset: u64,
+        mut data: &[u8],
+        from: SocketAddr,
+    ) -> Vec<Run> {
+        let mut done = Vec::new();
+        let mut at = offset;
+        while !data.is_empty() {
+            let goes_on = |run: &Run| Arc::ptr_eq(&run.transfer, transfer) && run.range().end == at;
+            let index = self.open.iter().position(goes_on).unwrap_or_else(|| {
+                if self.open.len() >= MAX_OPEN {
+                    done.push(self.open.remove(0));
+                }
+                self.open.push(Run {
+                    transfer: Arc::clone(transfer),
+                    start: at,
+                    buffer: self.pool.buffer(),
+                    pieces: Vec::new(),
+                });
+                self.open.len() - 1
+            });
+            let Some(run) = self.open.get_mut(index) else {
+                break;
+            };
+            let to_border = RUN - at % RUN;
+            let most = usize::try_from(to_border).unwrap_or(usize::MAX);
+            let added = run.buffer.append(&data[..data.len().min(most)]);
+            run.pieces.push((ByteRange::at(at, added as u64), from));
+            at = at.saturating_add(added as u64);
+            data = &data[added..];
+            if run.is_full() || added == 0 {
+                done.push(self.open.remove(index));
+            }
+        }
+        done
+    }
+
+    /// Ends the gathering of what `which` picks.
+    pub fn take(&mut self, which: impl Fn(&Run) -> bool) -> Vec<Run> {
+        let (taken, kept) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|run| which(run));
+        self.open = kept;
+        taken
+    }
+
+    /// Whether there is room for another written run that waits for its hash.
+    pub fn may_wait_for_hash(&self) -> bool {
+        self.pool.written.load(Ordering::Relaxed) + RUN <= MAX_UNHASHED
+    }
+
+    /// `run` has been written.
+    pub fn written(&self, run: Run) -> WrittenRun {
+        let range = run.range();
+        self.pool.written.fetch_add(RUN, Ordering::Relaxed);
+        WrittenRun {
+            range,
+            buffer: Some(run.buffer),
+            pool: Arc::clone(&self.pool),
+        }
+    }
+}
+
+/// A run in memory that has been written and perhaps waits for its hash.
+pub(super) struct WrittenRun {
+    range: ByteRange,
+    buffer: Option<AlignedBuffer>,
+    pool: Arc<Pool>,
+}
+
+impl WrittenRun {
+    /// The bytes of `range`, if they lie in it.
+    pub fn slice(&self, range: ByteRange) -> Option<&[u8]> {
+        let length = usize::try_from(range.len()).ok()?;
+        self.from(range.start)?.get(..length)
+    }
+
+    /// Its bytes from `offset` on, if it has that offset.
+    pub fn from(&self, offset: u64) -> Option<&[u8]> {
+        let skip = offset.checked_sub(self.range.start)?;
+        let bytes = self.buffer.as_ref()?.bytes();
+        bytes
+            .get(usize::try_from(skip).ok()?..)
+            .filter(|rest| !rest.is_empty())
+    }
+}
+
+impl Drop for WrittenRun {
+    fn drop(&mut self) {
+        self.pool.written.fetch_sub(RUN, Ordering::Relaxed);
+        if let Some(buffer) = self.buffer.take() {
+            self.pool.give_back(buffer);
+        }
+    }
+}
+
+/// The runs of one piece of content that wait for their hash.
+#[derive(Default)]
+pub(super) struct Unhashed(Mutex<VecDeque<Arc<WrittenRun>>>);
+
+impl Unhashed {
+    fn runs(&self) -> MutexGuard<'_, VecDeque<Arc<WrittenRun>>> {
+        lock(&self.0)
+    }
+
+    pub fn push(&self, run: Arc<WrittenRun>) {
+        self.runs().push_back(run);
+    }
+
+    /// The run that has the byte at `offset`. Those that end before it are done with.
+    pub fn at(&self, offset: u64) -> Option<Arc<WrittenRun>> {
+        let mut runs = self.runs();
+        runs.retain(|run| run.range.end > offset);
+        runs.iter()
+            .find(|run| run.range.start <= offset)
+            .map(Arc::clone)
+    }
+
+    /// None of them is needed any more.
+    pub fn clear(&self) {
+        self.runs().clear();
+    }
+}
