@@ -85,7 +85,7 @@ impl Attributes {
     pub fn links(&self) -> u32 {
         match (self.folder, self.ino) {
             (false, _) => 1,
-            (true, Ino::ROOT) => 3,
+            (true, Ino::ROOT) => 4,
             (true, _) => 2,
         }
     }

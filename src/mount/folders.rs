@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::attributes::Attributes;
 use super::inodes::Ino;
-use super::names::{BLAKE3_FOLDER, Folder};
+use super::names::{BLAKE3_FOLDER, Folder, LATEST_FOLDER};
+use super::places::{self, Place, PlaceEntry};
 use crate::content::{Hash, Kind};
 use crate::node::ContentInfo;
 
@@ -20,6 +21,10 @@ pub enum Entry<'a> {
     Folder(&'static str, Ino),
     /// Content, named by its hash.
     Content(&'a ContentInfo),
+    /// A folder that is made by naming it.
+    Place(&'a str, &'a Place),
+    /// Content by the name that it was published under.
+    Named(&'a str, &'a ContentInfo),
 }
 
 impl Entry<'_> {
@@ -28,7 +33,8 @@ impl Entry<'_> {
     pub fn ino(&self) -> Ino {
         match self {
             Self::Folder(_, ino) => *ino,
-            Self::Content(info) => Ino::of_content(&info.id),
+            Self::Content(info) | Self::Named(_, info) => Ino::of_content(&info.id),
+            Self::Place(_, place) => places::number(place),
         }
     }
 
@@ -36,6 +42,7 @@ impl Entry<'_> {
     pub fn with_name<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Folder(name, _) => f(name),
+            Self::Place(name, _) | Self::Named(name, _) => f(name),
             Self::Content(info) => {
                 let hex = Hash::to_hex(&info.id.hash);
                 f(std::str::from_utf8(&hex).unwrap_or_default())
@@ -43,20 +50,28 @@ impl Entry<'_> {
         }
     }
 
+    /// Whether it is a folder.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Self::Folder(..) | Self::Place(..))
+    }
+
     /// What `stat` shows of it, where it is a folder.
     #[must_use]
     pub fn folder_attributes(&self) -> Option<Attributes> {
         match self {
             Self::Folder(_, ino) => Some(Attributes::folder(*ino)),
-            Self::Content(_) => None,
+            Self::Place(..) => Some(Attributes::folder(self.ino())),
+            Self::Content(_) | Self::Named(..) => None,
         }
     }
 }
 
 /// What a folder held when it was looked at.
 pub struct Listing {
-    folder: Folder,
+    folders: Vec<(&'static str, Ino)>,
     contents: Vec<ContentInfo>,
+    places: Vec<(String, PlaceEntry)>,
 }
 
 impl Listing {
@@ -64,21 +79,25 @@ impl Listing {
     #[must_use]
     pub fn new(folder: Folder, mut contents: Vec<ContentInfo>) -> Self {
         let kind = match folder {
-            Folder::Root => Kind::Sha256,
-            Folder::Blake3 => Kind::Blake3,
+            Folder::Root => Some(Kind::Sha256),
+            Folder::Blake3 => Some(Kind::Blake3),
+            Folder::Latest => None,
         };
-        contents.retain(|info| info.id.kind == kind);
-        Self { folder, contents }
+        contents.retain(|info| Some(info.id.kind) == kind);
+        Self {
+            folders: standing(folder),
+            contents,
+            places: Vec::new(),
+        }
     }
 
-    fn folders(&self) -> &'static [(&'static str, Ino)] {
-        match self.folder {
-            Folder::Root => &[
-                (".", Ino::ROOT),
-                ("..", Ino::ROOT),
-                (BLAKE3_FOLDER, Ino::BLAKE3),
-            ],
-            Folder::Blake3 => &[(".", Ino::BLAKE3), ("..", Ino::ROOT)],
+    /// Of the folder `ino`, which is made by naming it, in `parent`.
+    #[must_use]
+    pub fn of_place(ino: Ino, parent: Ino, places: Vec<(String, PlaceEntry)>) -> Self {
+        Self {
+            folders: vec![(".", ino), ("..", parent)],
+            contents: Vec::new(),
+            places,
         }
     }
 
@@ -86,44 +105,53 @@ impl Listing {
     #[must_use]
     pub fn entry(&self, position: u64) -> Option<Entry<'_>> {
         let position = usize::try_from(position).ok()?;
-        let folders = self.folders();
-        match folders.get(position) {
-            Some(&(name, ino)) => Some(Entry::Folder(name, ino)),
-            None => self
-                .contents
-                .get(position - folders.len())
-                .map(Entry::Content),
+        if let Some(&(name, ino)) = self.folders.get(position) {
+            return Some(Entry::Folder(name, ino));
         }
+        let position = position - self.folders.len();
+        if let Some(info) = self.contents.get(position) {
+            return Some(Entry::Content(info));
+        }
+        let (name, entry) = self.places.get(position - self.contents.len())?;
+        Some(match entry {
+            PlaceEntry::Folder(place) => Entry::Place(name, place),
+            PlaceEntry::Content(info) => Entry::Named(name, info),
+        })
     }
+}
+
+/// The folders that are always in `folder`.
+fn standing(folder: Folder) -> Vec<(&'static str, Ino)> {
+    let own = Ino::of_folder(folder);
+    let mut folders = vec![(".", own), ("..", Ino::ROOT)];
+    if folder == Folder::Root {
+        folders.push((BLAKE3_FOLDER, Ino::BLAKE3));
+        folders.push((LATEST_FOLDER, Ino::LATEST));
+    }
+    folders
 }
 
 /// A folder that is open.
 pub struct OpenFolder {
-    folder: Folder,
     listing: Mutex<Option<Arc<Listing>>>,
 }
 
 impl OpenFolder {
     /// Looks at nothing yet.
     #[must_use]
-    pub fn new(folder: Folder) -> Self {
+    pub fn new() -> Self {
         Self {
-            folder,
             listing: Mutex::new(None),
         }
     }
 
-    /// The listing that `position` belongs to: at 0 a new one, of what `contents` returns.
-    pub fn listing(
-        &self,
-        position: u64,
-        contents: impl FnOnce() -> Vec<ContentInfo>,
-    ) -> Arc<Listing> {
+    /// The listing that `position` belongs to: at 0 a new one, which `look` makes.
+    pub fn listing(&self, position: u64, look: impl FnOnce() -> Listing) -> Arc<Listing> {
         let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listing) = listing.as_ref().filter(|_| position > 0) {
             return Arc::clone(listing);
         }
-        let new = Arc::new(Listing::new(self.folder, contents()));
+        let new = Arc::new(look());
         *listing = Some(Arc::clone(&new));
         new
     }
@@ -159,7 +187,7 @@ mod tests {
         ];
         assert_eq!(
             names(&Listing::new(Folder::Root, contents.clone())),
-            [".", "..", "blake3", &"aa".repeat(32)]
+            [".", "..", "blake3", "latest", &"aa".repeat(32)]
         );
         assert_eq!(
             names(&Listing::new(Folder::Blake3, contents)),
@@ -169,8 +197,8 @@ mod tests {
 
     #[test]
     fn positions_stay_until_the_listing_starts_over() {
-        let open = OpenFolder::new(Folder::Root);
-        let one = || vec![info(ContentId::sha256([1; 32]))];
+        let open = OpenFolder::new();
+        let one = || Listing::new(Folder::Root, vec![info(ContentId::sha256([1; 32]))]);
         let first = open.listing(0, one);
         assert!(Arc::ptr_eq(
             &first,

@@ -15,15 +15,16 @@ use tracing::{debug, error};
 
 use super::attributes::Attributes;
 use super::errno::Errno;
-use super::folders::{Entry, LISTING_LIMIT, OpenFolder};
+use super::folders::{Entry, LISTING_LIMIT, Listing, OpenFolder};
 use super::handles::{Fh, Handles};
 use super::inodes::{Ino, Inodes, OpenMode, Passage};
-use super::names::{self, Name};
+use super::names::{self, Folder, Name};
+use super::places::{self, Place, Places};
 use super::source::{Reading, Source, Space};
 use super::watcher::Watcher;
 use super::xattrs;
-use crate::content::ContentId;
-use crate::node::{ContentInfo, DoneRead, Failure};
+use crate::content::{ContentId, KeyedName};
+use crate::node::{ContentInfo, DoneRead, Failure, Named};
 
 /// A file that has been opened.
 pub struct Opened<K = ()> {
@@ -67,8 +68,9 @@ struct OpenFile<R> {
 pub struct FileSystem<S: Source, K = ()> {
     source: S,
     inodes: Inodes<K>,
+    places: Places,
     files: Handles<OpenFile<S::Reader>>,
-    folders: Handles<OpenFolder>,
+    folders: Handles<(Ino, OpenFolder)>,
     watcher: Watcher<S::Waiting>,
     /// Whether the kernel has refused to read files by itself.
     refused: AtomicBool,
@@ -80,6 +82,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         Ok(Arc::new(Self {
             source,
             inodes: Inodes::default(),
+            places: Places::default(),
             files: Handles::default(),
             folders: Handles::default(),
             watcher: Watcher::start()?,
@@ -104,9 +107,19 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
     {
+        if let Some(place) = self.places.get(parent) {
+            return match place.name(name.as_bytes()) {
+                Ok(of) => self.lookup_latest(of, pid, done),
+                Err(errno) => done(Err(errno)),
+            };
+        }
         let Some(folder) = parent.folder() else {
             return done(Err(Errno::ENOTDIR));
         };
+        if folder == Folder::Latest {
+            let key = places::parse_key(name.as_bytes());
+            return done(key.map(|key| self.places.tell(Place::Key(key))));
+        }
         match names::parse(folder, name.as_bytes()) {
             Err(errno) => done(Err(errno)),
             Ok(Name::Folder(folder)) => done(Ok(Attributes::folder(Ino::of_folder(folder)))),
@@ -118,6 +131,41 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
                     done(found.map(|info| fs.inodes.found(&info)));
                 }),
             },
+        }
+    }
+
+    /// Looks up what a key has published under a name. What that is can change, so the kernel may go
+    /// by it for a moment only; what is open stays what it was, since other content is another inode.
+    fn lookup_latest<D>(self: &Arc<Self>, of: KeyedName, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        let fs = Arc::clone(self);
+        let place = Place::Below(of.clone());
+        let waiting = self.source.latest(
+            of,
+            Box::new(move |named| {
+                let passing = |attributes| Attributes {
+                    lasting: false,
+                    ..attributes
+                };
+                match named.map_err(Errno::of_lookup) {
+                    Err(errno) => done(Err(errno)),
+                    Ok(Named::Folder) => done(Ok(fs.places.tell(place))),
+                    Ok(Named::Published(latest)) => {
+                        let id = ContentId::sha256(latest.sha256.0);
+                        match fs.source.info(id) {
+                            Some(info) => done(Ok(passing(fs.inodes.found(&info)))),
+                            None => fs.find(id, pid, move |fs, found| {
+                                done(found.map(|info| passing(fs.inodes.found(&info))));
+                            }),
+                        }
+                    }
+                }
+            }),
+        );
+        if let Some(waiting) = waiting {
+            self.watcher.watch(pid, waiting);
         }
     }
 
@@ -139,11 +187,16 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// The caller knows of `ino` `count` times less.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.inodes.forget(ino, count);
+        self.places.forget(ino, count);
+    }
+
+    fn is_folder(&self, ino: Ino) -> bool {
+        ino.folder().is_some() || self.places.get(ino).is_some()
     }
 
     /// What `stat` shows. Never waits.
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, Errno> {
-        if ino.folder().is_some() {
+        if self.is_folder(ino) {
             return Ok(Attributes::folder(ino));
         }
         self.inodes
@@ -154,7 +207,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
     /// the content and has to look for it again.
     pub fn open(self: &Arc<Self>, ino: Ino, pid: u32, opening: impl Opening<K>) {
-        if ino.folder().is_some() {
+        if self.is_folder(ino) {
             return opening.done(Err(Errno::EISDIR));
         }
         let Some((id, _)) = self.inodes.content(ino) else {
@@ -301,8 +354,29 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
 
     /// Opens a folder.
     pub fn open_folder(&self, ino: Ino) -> Result<Fh, Errno> {
-        let folder = ino.folder().ok_or(Errno::ENOTDIR)?;
-        Ok(self.folders.insert(OpenFolder::new(folder)))
+        if !self.is_folder(ino) {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(self.folders.insert((ino, OpenFolder::new())))
+    }
+
+    /// What is in the folder `ino` now.
+    fn look_into(&self, ino: Ino) -> Listing {
+        let place = match ino.folder() {
+            Some(Folder::Latest) => None,
+            Some(folder) => {
+                return Listing::new(folder, self.source.contents(LISTING_LIMIT));
+            }
+            None => self.places.get(ino),
+        };
+        let parent = match &place {
+            None => Ino::ROOT,
+            // The kernel knows by itself what is above; programs that ask are told a folder.
+            Some(_) => Ino::LATEST,
+        };
+        let names = self.source.names(LISTING_LIMIT);
+        let entries = places::list(place.as_ref(), &names, |id| self.source.info(id));
+        Listing::of_place(ino, parent, entries)
     }
 
     /// Lists an open folder from `position` on: calls `add` with each entry and the position after
@@ -313,8 +387,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         position: u64,
         mut add: impl FnMut(u64, &Entry<'_>) -> bool,
     ) -> Result<(), Errno> {
-        let folder = self.folders.get(fh).ok_or(Errno::EBADF)?;
-        let listing = folder.listing(position, || self.source.contents(LISTING_LIMIT));
+        let open = self.folders.get(fh).ok_or(Errno::EBADF)?;
+        let (ino, folder) = &*open;
+        let listing = folder.listing(position, || self.look_into(*ino));
         let mut position = position;
         while let Some(entry) = listing.entry(position) {
             position += 1;
@@ -335,8 +410,17 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     ) -> Result<(), Errno> {
         self.list(fh, position, |position, entry| match entry {
             Entry::Folder(_, ino) => add(position, entry, &Attributes::folder(*ino)),
-            Entry::Content(info) => {
-                let attributes = self.inodes.listed(info);
+            Entry::Place(_, place) => {
+                let attributes = self.places.tell((*place).clone());
+                let full = add(position, entry, &attributes);
+                if full {
+                    self.places.forget(attributes.ino, 1);
+                }
+                full
+            }
+            Entry::Content(info) | Entry::Named(_, info) => {
+                let mut attributes = self.inodes.listed(info);
+                attributes.lasting &= matches!(entry, Entry::Content(_));
                 let full = add(position, entry, &attributes);
                 if full {
                     self.inodes.forget(attributes.ino, 1);

@@ -22,7 +22,6 @@ use fuser::{
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
 use super::errno::Errno;
-use super::folders::Entry;
 use super::fs::{FileSystem, Opened, Opening};
 use super::handles::Fh;
 use super::inodes::{Ino, OpenMode};
@@ -261,7 +260,7 @@ impl<S: Source> Filesystem for Adaptor<S> {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.fs.list(Fh(fh.0), offset, |next, entry| {
-            let kind = file_type(matches!(entry, Entry::Folder(..)));
+            let kind = file_type(entry.is_folder());
             let ino = INodeNo(entry.ino().0);
             entry.with_name(|name| reply.add(ino, next, kind, name))
         });

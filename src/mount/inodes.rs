@@ -23,6 +23,8 @@ impl Ino {
     pub const ROOT: Self = Self(1);
     /// `blake3/`.
     pub const BLAKE3: Self = Self(2);
+    /// `latest/`.
+    pub const LATEST: Self = Self(3);
 
     /// The number that content of this id has, but for a collision: the head of its hash, so that
     /// a file keeps its number from mount to mount. Between 2^62 and 2^63, apart from the folders'
@@ -39,6 +41,7 @@ impl Ino {
         match folder {
             Folder::Root => Self::ROOT,
             Folder::Blake3 => Self::BLAKE3,
+            Folder::Latest => Self::LATEST,
         }
     }
 
@@ -48,6 +51,7 @@ impl Ino {
         match self {
             Self::ROOT => Some(Folder::Root),
             Self::BLAKE3 => Some(Folder::Blake3),
+            Self::LATEST => Some(Folder::Latest),
             _ => None,
         }
     }

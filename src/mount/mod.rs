@@ -55,6 +55,7 @@ mod mountinfo;
 mod mountpoint;
 mod names;
 mod node_source;
+mod places;
 mod session;
 mod signals;
 pub mod source;

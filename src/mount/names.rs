@@ -3,6 +3,7 @@
 //! ```text
 //! <sha256>[.anything]         content by SHA-256
 //! blake3/<hex>[.anything]     content by BLAKE3
+//! latest/<key>/<name>         what a key has published under a name (see `places`)
 //! ```
 //! A suffix is there for programs that go by it (`.mp4`, `.squashfs`) and changes nothing. Any
 //! other name is refused from its shape alone, so that the `.Trash`, `.hidden` and `autorun.inf`
@@ -17,6 +18,9 @@ pub const MAX_NAME: usize = 255;
 /// The name of the folder of content by BLAKE3.
 pub const BLAKE3_FOLDER: &str = "blake3";
 
+/// The name of the folder of what is published under names.
+pub const LATEST_FOLDER: &str = "latest";
+
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 64;
 
@@ -27,6 +31,8 @@ pub enum Folder {
     Root,
     /// `blake3/`.
     Blake3,
+    /// `latest/`: keys.
+    Latest,
 }
 
 /// What a name stands for.
@@ -46,6 +52,9 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
     if folder == Folder::Root && name == BLAKE3_FOLDER.as_bytes() {
         return Ok(Name::Folder(Folder::Blake3));
     }
+    if folder == Folder::Root && name == LATEST_FOLDER.as_bytes() {
+        return Ok(Name::Folder(Folder::Latest));
+    }
     let (digits, suffix) = name.split_at_checked(DIGITS).ok_or(Errno::ENOENT)?;
     if !matches!(suffix.first(), None | Some(b'.')) {
         return Err(Errno::ENOENT);
@@ -57,6 +66,8 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
     Ok(Name::Content(match folder {
         Folder::Root => ContentId::sha256(hash.0),
         Folder::Blake3 => ContentId::blake3(hash.0),
+        // Keys, which are no content.
+        Folder::Latest => return Err(Errno::ENOENT),
     }))
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::source::{Backing, Reading, Source, Space, Waiting};
-use crate::content::ContentId;
-use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
+use crate::content::{ContentId, KeyedName};
+use crate::node::{ContentInfo, Done, DoneRead, Failure, Latest, Named, Node, Pending, Reader};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
@@ -43,6 +43,16 @@ impl Source for NodeSource {
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {
         self.node.contents(limit)
+    }
+
+    fn latest(&self, of: KeyedName, done: Done<Named>) -> Option<Pending> {
+        self.node.latest(of, done)
+    }
+
+    fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
+        let names = self.node.known_names(limit).into_iter();
+        let name = |(of, latest): (KeyedName, Latest)| (of, ContentId::sha256(latest.sha256.0));
+        names.map(name).collect()
     }
 
     fn space(&self) -> Space {

@@ -53,6 +53,8 @@ pub(super) struct Names {
     public: PublicKey,
     known: BTreeMap<KeyedName, Latest>,
     asked: HashMap<KeyedName, Asked>,
+    /// When a question was last heard by nobody.
+    unheard: Option<Instant>,
     waiting: HashMap<KeyedName, Vec<Waiter>>,
 }
 
@@ -80,6 +82,7 @@ impl Names {
             secret,
             known: known.iter().map(|l| (l.of.clone(), latest(l))).collect(),
             asked: HashMap::new(),
+            unheard: None,
             waiting: HashMap::new(),
         }
     }
@@ -103,7 +106,11 @@ impl Names {
 
     /// Whether `named` needs no question: it is our own, or was asked for just now.
     fn is_fresh(&self, of: &KeyedName, now: Instant) -> bool {
+        let alone = self
+            .unheard
+            .is_some_and(|at| now.duration_since(at) < FRESH_ALONE);
         of.key == self.public
+            || (alone && self.named(of).is_some())
             || self.asked.get(of).is_some_and(|asked| {
                 let lasts = if asked.heard { FRESH } else { FRESH_ALONE };
                 now.duration_since(asked.at) < lasts
@@ -131,6 +138,7 @@ impl Names {
             }
         }
         let at = Instant::now();
+        self.unheard = (!heard).then_some(at);
         self.asked.insert(of, Asked { at, heard });
     }
 }
