@@ -35,7 +35,10 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "get" -d 'Fetch cont
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "hash" -d 'Print the hashes of files as sha256sum or b3sum does'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show what the daemon of the store is doing'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "recent" -d 'Show what the peers say that they have, the latest named first'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "explain" -d 'Tell why content is not here yet: which bytes, which peers, what they answered'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "publish" -d 'Publish a file under a name that can stand for something else later'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpublish" -d 'Publish nothing under a name any more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l complete -d 'Whether content that is being read is fetched to its end in the background [default: auto]' -r -f -a "auto\t'When it is read from its start onward'
 always\t'As soon as it is read at all'
@@ -107,11 +110,28 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l config -d 'Rea
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l limit -d 'Show at most this many' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l name -d 'Publish under NAME, which may hold slashes [default: the last part of PATH]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l list -d 'List what is published'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -150,6 +150,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(recent)
+_arguments "${_arguments_options[@]}" : \
+'--limit=[Show at most this many]:NUMBER:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (explain)
 _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
@@ -160,6 +172,31 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':id -- The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
+(publish)
+_arguments "${_arguments_options[@]}" : \
+'(--list)--name=[Publish under NAME, which may hold slashes \[default\: the last part of PATH\]]:NAME:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--list[List what is published]' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::path -- A file:_files' \
+&& ret=0
+;;
+(unpublish)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The name:_default' \
 && ret=0
 ;;
 (completions)
@@ -187,7 +224,10 @@ _cjp2pfs_commands() {
 'hash:Print the hashes of files as sha256sum or b3sum does' \
 'status:Show what the daemon of the store is doing' \
 'peers:Show the peers that the daemon of the store knows' \
+'recent:Show what the peers say that they have, the latest named first' \
 'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
+'publish:Publish a file under a name that can stand for something else later' \
+'unpublish:Publish nothing under a name any more' \
 'completions:Print the completions for a shell' \
     )
     _describe -t commands 'cjp2pfs commands' commands "$@"
@@ -222,6 +262,16 @@ _cjp2pfs__subcmd__peers_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs peers commands' commands "$@"
 }
+(( $+functions[_cjp2pfs__subcmd__publish_commands] )) ||
+_cjp2pfs__subcmd__publish_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs publish commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__recent_commands] )) ||
+_cjp2pfs__subcmd__recent_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs recent commands' commands "$@"
+}
 (( $+functions[_cjp2pfs__subcmd__seed_commands] )) ||
 _cjp2pfs__subcmd__seed_commands() {
     local commands; commands=()
@@ -236,6 +286,11 @@ _cjp2pfs__subcmd__status_commands() {
 _cjp2pfs__subcmd__umount_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs umount commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__unpublish_commands] )) ||
+_cjp2pfs__subcmd__unpublish_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs unpublish commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_cjp2pfs" ]; then

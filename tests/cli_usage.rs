@@ -83,7 +83,10 @@ Commands:
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing
   peers        Show the peers that the daemon of the store knows
+  recent       Show what the peers say that they have, the latest named first
   explain      Tell why content is not here yet: which bytes, which peers, what they answered
+  publish      Publish a file under a name that can stand for something else later
+  unpublish    Publish nothing under a name any more
   completions  Print the completions for a shell
 
 Options:
