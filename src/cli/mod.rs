@@ -11,20 +11,24 @@ mod descriptor_limit;
 mod exit_codes;
 mod explain;
 mod export;
+mod gc;
 mod generate;
 mod get;
 mod hash;
 mod human;
 mod logging;
+mod ls;
 mod mount;
 mod network_list;
 mod node_run;
+mod pin;
 mod progress;
 mod publish;
 mod report;
 mod seed;
 mod settings;
 mod signals;
+mod store_access;
 mod umount;
 mod values;
 
@@ -71,6 +75,10 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Explain(explain) => explain::run(&explain, config),
         Command::Publish(publish) => publish::publish(&publish, config),
         Command::Unpublish(unpublish) => publish::unpublish(&unpublish, config),
+        Command::Ls(ls) => ls::run(&ls, config),
+        Command::Pin(pin) => pin::pin(&pin, config),
+        Command::Unpin(pin) => pin::unpin(&pin, config),
+        Command::Gc(gc) => gc::run(&gc, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

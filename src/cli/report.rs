@@ -10,7 +10,7 @@ use super::args::ReportArgs;
 use super::exit_codes::Outcome;
 use super::{human, settings};
 use crate::control::{Client, DaemonStatus};
-use crate::node::PeerStatus;
+use crate::node::{PeerStatus, Status};
 
 pub fn status(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
     let status = client(args, config)?.status()?;
@@ -80,6 +80,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
                 node.contents_held, node.contents_seeded
             ),
         ),
+        row("disk", disk(node)),
         row("waiting", node.operations_waiting.to_string()),
     ];
     human::table(out, &rows, false)?;
@@ -104,6 +105,25 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         ]);
     }
     human::table(out, &rows, true)
+}
+
+/// What the store takes, and what it must keep to.
+fn disk(node: &Status) -> String {
+    let mut text = match node.disk {
+        Some(usage) => format!(
+            "{} taken, {} free",
+            human::bytes(usage.complete.saturating_add(usage.partial)),
+            human::bytes(usage.free)
+        ),
+        None => "unknown".to_owned(),
+    };
+    if let Some(most) = node.store_limit {
+        text.push_str(&format!("; takes at most {}", human::bytes(most)));
+    }
+    if let Some(least) = node.min_free {
+        text.push_str(&format!("; leaves at least {} free", human::bytes(least)));
+    }
+    text
 }
 
 fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {

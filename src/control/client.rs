@@ -302,8 +302,21 @@ impl Client {
         }
     }
 
-    fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        self.whole_of(method, path, Vec::new())
+    pub(super) fn whole<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        self.whole_within(ANSWER_LIMIT, method, path)
+    }
+
+    pub(super) fn whole_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        self.within(limit, self.asked(method, path, Vec::new()))
     }
 
     fn whole_of<T: DeserializeOwned>(
@@ -312,13 +325,19 @@ impl Client {
         path: &str,
         request: Vec<u8>,
     ) -> Result<T, ClientError> {
-        let asking = async {
-            let body = self.ask_with(method, path, request).await?.into_body();
-            let body = http_body_util::Limited::new(body, ANSWER_BYTES);
-            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
-            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
-        };
-        self.within(ANSWER_LIMIT, asking)
+        self.within(ANSWER_LIMIT, self.asked(method, path, request))
+    }
+
+    async fn asked<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        request: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let body = self.ask_with(method, path, request).await?.into_body();
+        let body = http_body_util::Limited::new(body, ANSWER_BYTES);
+        let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+        serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
     }
 
     fn within<T>(

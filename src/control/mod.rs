@@ -11,6 +11,9 @@
 //! | `POST /publish` | body: a [`PublishRequest`]; one [`PublishEvent`] per line |
 //! | `POST /unpublish` | body: an [`UnpublishRequest`]; `true` if something was published |
 //! | `GET /published` | a JSON array of [`PublishedEntry`] |
+//! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
+//! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
+//! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -22,6 +25,8 @@
 //! take to arrive: a local program that goes wrong cannot take the daemon with it.
 
 mod client;
+mod keeping;
+mod keeping_client;
 mod publishing;
 mod routes;
 mod server;
@@ -32,6 +37,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
+pub use keeping::Removed;
 pub use publishing::{PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest};
 pub use server::{Daemon, Server, ServerError};
 

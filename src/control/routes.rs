@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::keeping;
 use super::publishing;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
@@ -34,6 +35,8 @@ const CHUNK: u32 = 1 << 20;
 const BODY: usize = 64 << 10;
 /// How long peers have to say what they have.
 const LISTS_LIMIT: Duration = Duration::from_secs(2);
+/// How long what was fetched is kept from being given up.
+const LINGER: Duration = Duration::from_secs(3);
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -62,6 +65,7 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
         .route("/published", get(publishing::published))
+        .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
         .merge(with_body)
         .with_state(Arc::new(shared))
@@ -112,8 +116,9 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     };
     let (lines, body) = Channel::new(4);
     let mut client = Listener(lines);
+    let hold = shared.daemon.node.store().hold(&id);
     tokio::spawn(async move {
-        let _place = place;
+        let place = place;
         if !client.hears(&FetchEvent::Looking).await {
             return;
         }
@@ -128,6 +133,10 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
             },
         };
         client.hears(&last).await;
+        drop(place);
+        // Whoever let it be fetched asks for the bytes next.
+        tokio::time::sleep(LINGER).await;
+        drop(hold);
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::new(body)).into_response()
@@ -264,7 +273,7 @@ fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit),
     Ok((id, place))
 }
 
-fn parse(id: &str) -> Result<ContentId, Refusal> {
+pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
     id.parse()
         .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
 }

@@ -105,6 +105,8 @@ pub(super) enum Keep {
     Sync,
     /// What a key published, to be written down.
     Latest(Box<SignedLatest>),
+    /// Files to close.
+    Close(Vec<Content>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

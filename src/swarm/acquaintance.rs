@@ -26,6 +26,9 @@ const PROBE_TICK: Duration = Duration::from_millis(100);
 const MAX_INTRODUCED: usize = 8;
 /// Peers at one IP address, beside those that the user named.
 const PER_HOST: usize = 8;
+/// Of these, those that others named and that have never answered: whoever names one victim's
+/// address with all of its ports does not make us a nuisance to it.
+const UNPROVEN_PER_HOST: usize = 2;
 /// With this many peers no more are taken from lists.
 const ENOUGH_PEERS: usize = 256;
 /// Content bytes asked for at a time of a peer on this machine, where no packet is fragmented.
@@ -109,6 +112,19 @@ impl Swarm {
             self.peers.insert(address, peer);
         }
         self.peers.get_mut(&address)
+    }
+
+    /// The same where somebody else named the address.
+    pub(super) fn meet_named(&mut self, now: Time, address: SocketAddr) -> Option<&mut Peer> {
+        if !self.peers.contains_key(&address) && !address::is_loopback(address) {
+            let ports = SocketAddr::new(address.ip(), 0)..=SocketAddr::new(address.ip(), u16::MAX);
+            let there = self.peers.range(ports);
+            let unproven = there.filter(|(_, peer)| !peer.pinned && peer.answered.is_none());
+            if unproven.count() >= UNPROVEN_PER_HOST {
+                return None;
+            }
+        }
+        self.meet(now, address)
     }
 
     /// Forgets the least useful of the peers that may be forgotten.
@@ -239,7 +255,7 @@ impl Swarm {
         self.random.shuffle(&mut fresh);
         for address in fresh.into_iter().take(MAX_INTRODUCED) {
             let wait = Duration::from_secs_f64(self.random.f64() * 3.0);
-            if let Some(peer) = self.meet(now, address) {
+            if let Some(peer) = self.meet_named(now, address) {
                 peer.probe_at = now + wait;
             }
         }

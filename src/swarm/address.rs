@@ -30,8 +30,14 @@ fn scope_v4(ip: Ipv4Addr) -> Scope {
         Scope::Nowhere
     } else if ip.is_loopback() {
         Scope::Loopback
-    } else if ip.is_private() || ip.is_link_local() || (a == 100 && (64..128).contains(&b)) {
-        // 100.64.0.0/10: shared address space of carriers (RFC 6598).
+    } else if ip.is_private()
+        || ip.is_link_local()
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || ip.octets().starts_with(&[192, 0, 0])
+    {
+        // Beside the private ones: carriers' shared space (RFC 6598), networks under test (RFC 2544)
+        // and what protocols use locally (RFC 6890).
         Scope::Site
     } else {
         Scope::Public
@@ -39,17 +45,40 @@ fn scope_v4(ip: Ipv4Addr) -> Scope {
 }
 
 fn scope_v6(ip: Ipv6Addr) -> Scope {
-    if let Some(v4) = ip.to_ipv4_mapped() {
+    if ip.is_loopback() {
+        return Scope::Loopback;
+    }
+    if let Some(v4) = embedded(ip) {
         return scope_v4(v4);
     }
-    if ip.is_unspecified() || ip.is_multicast() {
+    let first = ip.segments()[0];
+    if ip.is_unspecified() || ip.is_multicast() || ip.to_bits() >> 32 == 0 {
+        // The last are addresses that only look like those of IPv4 (RFC 4291, 2.5.5.1).
         Scope::Nowhere
-    } else if ip.is_loopback() {
-        Scope::Loopback
-    } else if ip.is_unicast_link_local() || ip.is_unique_local() {
+    } else if ip.is_unicast_link_local()
+        || ip.is_unique_local()
+        || first & 0xffc0 == 0xfec0
+        || ip.segments().starts_with(&[0x64, 0xff9b, 1])
+    {
+        // The last two: the old site-local ones, and translators of the site itself (RFC 8215).
         Scope::Site
     } else {
         Scope::Public
+    }
+}
+
+/// The IPv4 address that a packet to `ip` may end at: mapped, behind a translator (RFC 6052), or at
+/// the end of a 6to4 tunnel (RFC 3056).
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = ip.to_bits();
+    if let Some(v4) = ip.to_ipv4_mapped() {
+        Some(v4)
+    } else if bits >> 32 == 0x0064_ff9b_0000_0000_0000_0000 {
+        Some(Ipv4Addr::from_bits(bits as u32))
+    } else if bits >> 112 == 0x2002 {
+        Some(Ipv4Addr::from_bits((bits >> 80) as u32))
+    } else {
+        None
     }
 }
 
@@ -100,6 +129,15 @@ mod tests {
             (public, "[::1]:24254", false),
             (public, "[::ffff:127.0.0.1]:24254", false),
             (public, "[::ffff:10.0.0.1]:24254", false),
+            (public, "[64:ff9b::a00:1]:24254", false),
+            (public, "[64:ff9b::808:808]:24254", true),
+            (public, "[64:ff9b:1::1]:24254", false),
+            (public, "[2002:7f00:1::1]:24254", false),
+            (public, "[2002:808:808::1]:24254", true),
+            (public, "[::7f00:1]:24254", false),
+            (public, "[fec0::1]:24254", false),
+            (public, "198.19.255.255:24254", false),
+            (public, "192.0.0.8:24254", false),
             (public, "159.69.54.127:0", false),
             (site, "10.0.0.1:24254", true),
             (site, "159.69.54.127:24254", true),

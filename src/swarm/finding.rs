@@ -16,6 +16,10 @@ use crate::wire::Encoder;
 /// Search questions that may be asked at once, and how many more each second.
 pub(super) const SEARCH_BURST: f64 = 64.0;
 const SEARCH_RATE: f64 = 200.0;
+/// Addresses that are known by hearsay alone and may be asked at once, and how many more each
+/// second: whoever names a network's addresses does not make us ask all of it.
+pub(super) const HEARSAY_BURST: f64 = 64.0;
+const HEARSAY_RATE: f64 = 2.0;
 /// Bytes that a search question asks for: what deployed nodes give to strangers.
 const SEARCH_LENGTH: u64 = 32;
 /// How long the claims of others are waited for after the first, at most.
@@ -31,8 +35,9 @@ const DOUBT_AFTER: Duration = Duration::from_secs(5);
 impl Swarm {
     /// Sends the wave of questions for `id` and settles its length, if they are due.
     pub(super) fn search(&mut self, now: Time, id: ContentId) {
-        let refill = now.since(self.search_tokens_at).as_secs_f64() * SEARCH_RATE;
-        self.search_tokens = (self.search_tokens + refill).min(SEARCH_BURST);
+        let passed = now.since(self.search_tokens_at).as_secs_f64();
+        self.search_tokens = (self.search_tokens + passed * SEARCH_RATE).min(SEARCH_BURST);
+        self.hearsay_tokens = (self.hearsay_tokens + passed * HEARSAY_RATE).min(HEARSAY_BURST);
         self.search_tokens_at = now;
         let is_due = |fetch: &&Fetch| fetch.search.next <= now;
         if self.fetches.get(&id).filter(is_due).is_some() {
@@ -94,6 +99,12 @@ impl Swarm {
             if self.search_tokens < 1.0 {
                 break;
             }
+            if !self.peers.contains_key(&address) {
+                if self.hearsay_tokens < 1.0 {
+                    continue;
+                }
+                self.hearsay_tokens -= 1.0;
+            }
             self.search_tokens -= 1.0;
             self.ask_whether(now, id, address);
         }
@@ -104,7 +115,7 @@ impl Swarm {
 
     /// Asks one peer whether it has `id`.
     fn ask_whether(&mut self, now: Time, id: ContentId, to: SocketAddr) {
-        if self.meet(now, to).is_none() {
+        if self.meet_named(now, to).is_none() {
             return;
         }
         let (Some(peer), Some(fetch)) = (self.peers.get_mut(&to), self.fetches.get_mut(&id)) else {

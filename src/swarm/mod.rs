@@ -182,6 +182,8 @@ pub struct Swarm {
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
+    /// Tokens for asking addresses that others named and that we do not know.
+    hearsay_tokens: f64,
     /// Tokens for copies of requests that are overdue.
     hedge_tokens: f64,
     probe_timer: Time,
@@ -231,6 +233,7 @@ impl Swarm {
             bottleneck: Bottleneck::new(now),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
+            hearsay_tokens: finding::HEARSAY_BURST,
             hedge_tokens: asking::HEDGE_BURST,
             probe_timer: now,
             housekeeping_at: now + HOUSEKEEPING,

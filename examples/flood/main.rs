@@ -1,0 +1,38 @@
+//! Floods a node on loopback for some seconds and tells how much it sent. For scripts/bench-flood.
+//!
+//!     flood ADDRESS ID LENGTH SECONDS RATE KIND...
+//!
+//! ID is content of LENGTH bytes that the node has, RATE datagrams a second of each kind (0: as many
+//! as it can), KIND `requests`, `garbage` or `spoofed`.
+
+mod flood;
+
+use std::time::{Duration, Instant};
+
+use flood::{Flood, Kind};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, id, length, seconds, rate, kinds @ ..] = &arguments[..] else {
+        eprintln!("usage: flood ADDRESS ID LENGTH SECONDS RATE KIND...");
+        std::process::exit(2);
+    };
+    let kinds: Vec<Kind> = kinds
+        .iter()
+        .map(|kind| match kind.as_str() {
+            "requests" => Kind::Requests,
+            "garbage" => Kind::Garbage,
+            "spoofed" => Kind::Spoofed,
+            other => panic!("{other} is no kind of flood"),
+        })
+        .collect();
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let rate = Some(number(rate)).filter(|rate| *rate > 0);
+    let address = address.parse().expect("an address");
+    let (start, limit) = (Instant::now(), Duration::from_secs(number(seconds)));
+    let flood = Flood::start(address, id, number(length), &kinds, rate);
+    while start.elapsed() < limit {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("{:.0}", flood.sent() as f64 / start.elapsed().as_secs_f64());
+}
