@@ -69,7 +69,7 @@ impl ConfigFile {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| {
             let message = error.message().replace('\n', " ");
             match error.span() {

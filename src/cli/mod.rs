@@ -5,15 +5,19 @@
 
 mod args;
 mod background;
+mod beneath;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
 mod exit_codes;
 mod explain;
 mod export;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod generate;
 mod get;
+mod get_folder;
 mod hash;
 mod human;
 mod logging;
@@ -30,6 +34,7 @@ mod settings;
 mod signals;
 mod store_access;
 mod umount;
+mod unseed;
 mod values;
 
 use std::io::Write;
@@ -67,6 +72,7 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),
         Command::Seed(seed) => seed::run(&seed, config),
+        Command::Unseed(unseed) => unseed::run(&unseed, config),
         Command::Get(get) => get::run(&get, config),
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),

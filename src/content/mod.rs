@@ -7,6 +7,7 @@ mod groups;
 mod hasher;
 mod id;
 mod key;
+pub mod listing;
 mod name;
 mod range;
 pub mod tree;
@@ -16,6 +17,7 @@ pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use key::{KeyError, PublicKey, SecretKey, Signature};
+pub use listing::{Listing, ListingError};
 pub use name::{KeyedName, MAX_NAME, NameError, PublishedName, is_sound_id};
 pub use range::{ByteRange, RangeSet};
 

@@ -193,6 +193,10 @@ pub fn verify_leaf(
 /// Reads every level twice at most, in order, a few KiB at a time. `read_at` must fill the buffer
 /// or fail.
 ///
+/// So does what is left of it when the lower levels are cut off, as the tree of shorter content: the
+/// length of the content is not in it. Who knows that length must compare; no leaf of any content
+/// verifies against a cut tree.
+///
 /// A tree of one leaf (96 bytes) never proves to be one, since nothing ties its leaf to the root:
 /// anyone could pass it off as the tree of any content, however long. It is not needed either, as
 /// [`verify_leaf`] takes such content itself as the proof.

@@ -16,11 +16,12 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::socket::SocketPath;
 use super::{
-    DaemonStatus, FetchEvent, PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest,
+    DaemonStatus, FetchEvent, PublishEvent, PublishRequest, PublishedEntry, SeedEvent, SeedRequest,
+    Seeding, UnpublishRequest, UnseedRequest, Unseeded,
 };
 use crate::content::{ContentId, PublishedName};
 use crate::node::explain::Explanation;
@@ -137,54 +138,6 @@ impl Client {
         self.whole(Method::GET, &format!("/explain/{id}"))
     }
 
-    /// What it publishes.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn published(&self) -> Result<Vec<PublishedEntry>, ClientError> {
-        self.whole(Method::GET, "/published")
-    }
-
-    /// Lets it publish nothing under `name` any more; whether something was.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub fn unpublish(&self, name: &PublishedName) -> Result<bool, ClientError> {
-        let request = UnpublishRequest {
-            name: name.to_string(),
-        };
-        let body = serde_json::to_vec(&request).map_err(|_| ClientError::Misunderstood)?;
-        self.whole_of(Method::POST, "/unpublish", body)
-    }
-
-    /// Lets it hash, serve and publish the file at the absolute `path`; `tell` hears of each event
-    /// and may end it by `Break`.
-    ///
-    /// # Errors
-    /// [`ClientError`]; what could not be published is [`ClientError::Refused`] with the reason.
-    pub fn publish(
-        &self,
-        path: &Path,
-        name: &PublishedName,
-        mut tell: impl FnMut(&PublishEvent) -> ControlFlow<()>,
-    ) -> Result<PublishedEntry, ClientError> {
-        let request = PublishRequest {
-            path: path.into(),
-            name: name.to_string(),
-        };
-        let body = serde_json::to_vec(&request).map_err(|_| ClientError::Misunderstood)?;
-        self.events(Method::POST, "/publish", body, |event: PublishEvent| {
-            if tell(&event).is_break() {
-                return Err(ClientError::Interrupted);
-            }
-            match event {
-                PublishEvent::Published(entry) => Ok(Some(entry)),
-                PublishEvent::Failed { reason } => Err(ClientError::Refused(reason)),
-                PublishEvent::Hashing { .. } => Ok(None),
-            }
-        })
-    }
-
     /// Asks it to end; returns when it has understood, not when it has ended.
     ///
     /// # Errors
@@ -205,46 +158,139 @@ impl Client {
         mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
         let path = format!("/fetch/{id}");
-        self.events(Method::GET, &path, Vec::new(), |event: FetchEvent| {
-            if tell(&event).is_break() {
-                return Err(ClientError::Interrupted);
-            }
-            match event {
-                FetchEvent::Complete { length } => Ok(Some(length)),
-                FetchEvent::Failed { reason } => Err(ClientError::Refused(reason)),
-                FetchEvent::Looking | FetchEvent::Fetching { .. } => Ok(None),
+        let asking = self.ask(Method::GET, &path);
+        self.runtime.block_on(async {
+            let mut lines = Lines::of(asking.await?);
+            loop {
+                let event = lines.next().await?;
+                if tell(&event).is_break() {
+                    return Err(ClientError::Interrupted);
+                }
+                match event {
+                    FetchEvent::Complete { length } => return Ok(length),
+                    FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
+                }
             }
         })
     }
 
-    /// Hands each event of an answer to `hear`, until that has a result.
-    fn events<E: DeserializeOwned, T>(
+    /// What it publishes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn published(&self) -> Result<Vec<PublishedEntry>, ClientError> {
+        self.whole(Method::GET, "/published")
+    }
+
+    /// Lets it publish nothing under `name` any more; whether something was.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unpublish(&self, name: &PublishedName) -> Result<bool, ClientError> {
+        let request = UnpublishRequest {
+            name: name.to_string(),
+        };
+        let body = json(&request)?;
+        let asking = async {
+            let body = self
+                .ask_with(Method::POST, "/unpublish", body)
+                .await?
+                .into_body();
+            let body = http_body_util::Limited::new(body, LINE_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        self.within(ANSWER_LIMIT, asking)
+    }
+
+    /// Lets it hash, serve and publish the file at the absolute `path`; `tell` hears of each event
+    /// and may end it by `Break`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what could not be published is [`ClientError::Refused`] with the reason.
+    pub fn publish(
         &self,
-        method: Method,
-        path: &str,
-        request: Vec<u8>,
-        mut hear: impl FnMut(E) -> Result<Option<T>, ClientError>,
-    ) -> Result<T, ClientError> {
+        path: &Path,
+        name: &PublishedName,
+        mut tell: impl FnMut(&PublishEvent) -> ControlFlow<()>,
+    ) -> Result<PublishedEntry, ClientError> {
+        let request = PublishRequest {
+            path: path.into(),
+            name: name.to_string(),
+        };
+        let asking = self.ask_with(Method::POST, "/publish", json(&request)?);
         self.runtime.block_on(async {
-            let asking = self.ask_with(method, path, request);
-            let mut body = asking.await?.into_body();
-            let mut buffered: Vec<u8> = Vec::new();
+            let mut lines = Lines::of(asking.await?);
             loop {
-                let data = next_data(&mut body).await?.ok_or(ClientError::BrokenOff)?;
-                buffered.extend_from_slice(&data);
-                while let Some(end) = buffered.iter().position(|b| *b == b'\n') {
-                    let line: Vec<u8> = buffered.drain(..=end).collect();
-                    let event =
-                        serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood)?;
-                    if let Some(result) = hear(event)? {
-                        return Ok(result);
-                    }
+                let event: PublishEvent = lines.next().await?;
+                if tell(&event).is_break() {
+                    return Err(ClientError::Interrupted);
                 }
-                if buffered.len() > LINE_BYTES {
-                    return Err(ClientError::Misunderstood);
+                match event {
+                    PublishEvent::Published(entry) => return Ok(entry),
+                    PublishEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    PublishEvent::Hashing { .. } => {}
                 }
             }
         })
+    }
+
+    /// What the daemon seeds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn seeding(&self) -> Result<Vec<Seeding>, ClientError> {
+        self.whole(Method::GET, "/seeding")
+    }
+
+    /// Lets the daemon seed; `tell` hears of each event and may leave by `Break`, whereupon the
+    /// daemon goes on. Returns how many files are served of it when all are.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn seed(
+        &self,
+        request: &SeedRequest,
+        mut tell: impl FnMut(Option<&SeedEvent>) -> ControlFlow<()>,
+    ) -> Result<u64, ClientError> {
+        let asking = self.ask_with(Method::POST, "/seed", json(request)?);
+        self.runtime.block_on(async {
+            let mut lines = Lines::of(asking.await?);
+            loop {
+                // A long file is hashed in silence now and then.
+                let event: SeedEvent = self
+                    .attend(lines.next_whenever(), &mut |_| tell(None))
+                    .await??;
+                if tell(Some(&event)).is_break() {
+                    return Err(ClientError::Interrupted);
+                }
+                match event {
+                    SeedEvent::Done { files } => return Ok(files),
+                    SeedEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    /// Lets the daemon seed a path no longer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unseed(&self, request: &UnseedRequest) -> Result<Unseeded, ClientError> {
+        let body = json(request)?;
+        let asking = async {
+            let body = self
+                .ask_with(Method::POST, "/unseed", body)
+                .await?
+                .into_body();
+            let body = http_body_util::Limited::new(body, ANSWER_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        // Many files take their time to be forgotten.
+        self.within(SILENCE_LIMIT, asking)
     }
 
     /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written, 0
@@ -316,28 +362,13 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<T, ClientError> {
-        self.within(limit, self.asked(method, path, Vec::new()))
-    }
-
-    fn whole_of<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        request: Vec<u8>,
-    ) -> Result<T, ClientError> {
-        self.within(ANSWER_LIMIT, self.asked(method, path, request))
-    }
-
-    async fn asked<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        request: Vec<u8>,
-    ) -> Result<T, ClientError> {
-        let body = self.ask_with(method, path, request).await?.into_body();
-        let body = http_body_util::Limited::new(body, ANSWER_BYTES);
-        let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
-        serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        let asking = async {
+            let body = self.ask(method, path).await?.into_body();
+            let body = http_body_util::Limited::new(body, ANSWER_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        self.within(limit, asking)
     }
 
     fn within<T>(
@@ -354,15 +385,15 @@ impl Client {
 
     /// Sends a request; returns the answer once its head is there, if it is not a refusal.
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
-        self.ask_with(method, path, Vec::new()).await
+        self.ask_with(method, path, Bytes::new()).await
     }
 
-    /// The same with a body.
+    /// The same with a body, which is JSON where it is not empty.
     async fn ask_with(
         &self,
         method: Method,
         path: &str,
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon {
@@ -385,7 +416,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .body(Full::<Bytes>::from(body))
+            .header("content-type", "application/json")
+            .body(Full::new(body))
             .map_err(|_| ClientError::Misunderstood)?;
         let response = sender
             .send_request(request)
@@ -407,16 +439,46 @@ impl Client {
     }
 }
 
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ClientError> {
-    let limit = Instant::now() + SILENCE_LIMIT;
-    loop {
-        let frame = match timeout_at(limit, body.frame()).await {
-            Err(_) => return Err(ClientError::Silent),
-            Ok(None) => return Ok(None),
-            Ok(Some(frame)) => frame.map_err(|_| ClientError::BrokenOff)?,
-        };
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
+fn json(request: &impl serde::Serialize) -> Result<Bytes, ClientError> {
+    let body = serde_json::to_vec(request).map_err(|_| ClientError::Misunderstood)?;
+    Ok(body.into())
+}
+
+/// A body of one JSON value a line, as they come.
+struct Lines {
+    body: Incoming,
+    buffered: Vec<u8>,
+}
+
+impl Lines {
+    fn of(response: Response<Incoming>) -> Self {
+        Self {
+            body: response.into_body(),
+            buffered: Vec::new(),
+        }
+    }
+
+    /// The next one, which must not be long in coming.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        timeout(SILENCE_LIMIT, self.next_whenever())
+            .await
+            .unwrap_or(Err(ClientError::Silent))
+    }
+
+    async fn next_whenever<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        loop {
+            if let Some(end) = self.buffered.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffered.drain(..=end).collect();
+                return serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood);
+            }
+            if self.buffered.len() > LINE_BYTES {
+                return Err(ClientError::Misunderstood);
+            }
+            let frame = self.body.frame().await.ok_or(ClientError::BrokenOff)?;
+            let frame = frame.map_err(|_| ClientError::BrokenOff)?;
+            if let Ok(data) = frame.into_data() {
+                self.buffered.extend_from_slice(&data);
+            }
         }
     }
 }

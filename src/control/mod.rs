@@ -11,6 +11,9 @@
 //! | `POST /publish` | body: a [`PublishRequest`]; one [`PublishEvent`] per line |
 //! | `POST /unpublish` | body: an [`UnpublishRequest`]; `true` if something was published |
 //! | `GET /published` | a JSON array of [`PublishedEntry`] |
+//! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
+//! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
+//! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
 //! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
@@ -27,8 +30,10 @@
 mod client;
 mod keeping;
 mod keeping_client;
+mod paths;
 mod publishing;
 mod routes;
+mod seeding;
 mod server;
 mod socket;
 
@@ -38,7 +43,9 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use keeping::Removed;
+pub use paths::ToldPath;
 pub use publishing::{PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest};
+pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;

@@ -22,6 +22,7 @@ use tokio::task::spawn_blocking;
 
 use super::keeping;
 use super::publishing;
+use super::seeding;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -29,10 +30,10 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
-/// Bytes of the largest request: a path of any length that the system knows, as JSON.
-const BODY: usize = 64 << 10;
 /// How long peers have to say what they have.
 const LISTS_LIMIT: Duration = Duration::from_secs(2);
 /// How long what was fetched is kept from being given up.
@@ -52,10 +53,6 @@ pub fn router(daemon: Daemon) -> Router {
         daemon,
         streams: Arc::new(Semaphore::new(STREAMS)),
     };
-    let with_body = Router::new()
-        .route("/publish", post(publishing::publish))
-        .route("/unpublish", post(publishing::unpublish))
-        .layer(DefaultBodyLimit::max(BODY));
     Router::new()
         .route("/status", get(status))
         .route("/peers", get(peers))
@@ -64,10 +61,18 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
         .route("/published", get(publishing::published))
         .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
-        .merge(with_body)
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .route("/publish", post(publishing::publish))
+                .route("/unpublish", post(publishing::unpublish))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 

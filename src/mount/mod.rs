@@ -56,6 +56,7 @@ mod mountpoint;
 mod names;
 mod node_source;
 mod places;
+mod published;
 mod session;
 mod signals;
 pub mod source;
@@ -63,7 +64,7 @@ mod unmount;
 mod watcher;
 mod xattrs;
 
-pub use attributes::{Attributes, BLOCK_SIZE, Owner};
+pub use attributes::{Attributes, BLOCK_SIZE, Listed, Owner};
 pub use errno::Errno;
 pub use folders::Entry;
 pub use fs::{FileSystem, Opened, Opening};

@@ -158,11 +158,11 @@ impl Places {
     }
 }
 
-/// Between 2^61 and 2^62, apart from the numbers of content.
+/// Between 2^60 and 2^61, apart from the numbers of content and of published folders.
 pub fn number(place: &Place) -> Ino {
     let mut hasher = DefaultHasher::new();
     place.hash(&mut hasher);
-    Ino(hasher.finish() >> 3 | 1 << 61)
+    Ino(hasher.finish() >> 4 | 1 << 60)
 }
 
 #[cfg(test)]

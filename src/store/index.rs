@@ -45,6 +45,8 @@ const SEEDED_PATHS: TableDefinition<u64, &[u8]> = TableDefinition::new("seeded_p
 const SEEDED_IDS: TableDefinition<(u64, u64), ()> = TableDefinition::new("seeded_ids_v1");
 /// Kind and hash -> what a file was when it was lent (see `lent`).
 const LENT: TableDefinition<[u8; 33], [u8; RECORD]> = TableDefinition::new("lent_v1");
+/// Path of a file or folder that the user seeds -> record (see `roots`).
+const ROOTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("roots_v1");
 /// Rank -> address.
 const PEERS: TableDefinition<u32, &str> = TableDefinition::new("peers_v1");
 
@@ -119,6 +121,7 @@ impl Index {
             txn.open_table(SEEDED_PATHS)?;
             txn.open_table(SEEDED_IDS)?;
             txn.open_table(LENT)?;
+            txn.open_table(ROOTS)?;
             txn.open_table(PEERS)?;
             txn.open_table(STATE)?;
             uses::create_tables(txn)
@@ -422,6 +425,33 @@ impl Index {
             };
             let found = txn.open_table(SEEDED_PATHS)?.get(id.value().1)?;
             Ok(found.map(|found| path(found.value())))
+        })
+    }
+
+    /// What the user seeds, with records, in the order of the paths' bytes.
+    pub(super) fn roots(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        self.read(|txn| {
+            let mut found = Vec::new();
+            for entry in txn.open_table(ROOTS)?.iter()? {
+                let (at, record) = entry?;
+                found.push((path(at.value()), record.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn put_root(&self, root: &Path, record: &[u8]) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(ROOTS)?
+                .insert(root.as_os_str().as_bytes(), record)?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove_root(&self, root: &Path) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(ROOTS)?.remove(root.as_os_str().as_bytes())?;
+            Ok(())
         })
     }
 

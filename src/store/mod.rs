@@ -22,6 +22,8 @@ mod direct;
 mod error;
 mod eviction;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hashing;
 mod held;
 mod holes;
@@ -42,6 +44,7 @@ mod published;
 mod record;
 mod recovery;
 mod room;
+mod roots;
 mod seeded;
 mod trees;
 mod uses;
@@ -71,6 +74,7 @@ pub use partial::Partial;
 pub use passed::Passed;
 pub use published::Published;
 pub use room::{Limits, Usage};
+pub use roots::Root;
 pub use seeded::Seeded;
 pub use uses::Hold;
 

@@ -22,6 +22,7 @@ mod explain;
 mod faults;
 mod goals;
 mod lies;
+mod model;
 mod neighbour;
 mod network;
 mod scale;

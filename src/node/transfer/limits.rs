@@ -43,6 +43,15 @@ impl Transfer {
         (released, changed)
     }
 
+    /// Gives reads that wait, and all that counts from the last progress, so much longer.
+    pub fn postpone_limits(&self, by: Duration) {
+        let mut state = self.state();
+        for waiter in &mut state.waiters {
+            waiter.deadline += by;
+        }
+        state.progress_at = (state.progress_at + by).min(Instant::now());
+    }
+
     /// Hashing is progress, too.
     pub fn note_progress(&self) {
         self.state().progress_at = Instant::now();
