@@ -38,6 +38,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show wh
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "recent" -d 'Show what the peers say that they have, the latest named first'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "explain" -d 'Tell why content is not here yet: which bytes, which peers, what they answered'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "publish" -d 'Publish a file under a name that can stand for something else later'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpublish" -d 'Publish nothing under a name any more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "ls" -d 'List the content that is held: how much of it, when it was used, whether it is pinned'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "pin" -d 'Never give up this content, be it held now or later'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpin" -d 'Let this content be given up again when room is needed'
@@ -138,6 +140,17 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l config -d 'R
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l name -d 'Publish under NAME, which may hold slashes [default: the last part of PATH]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l list -d 'List what is published'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpublish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l network -d 'List what the peers say that they have instead, with how many have it; needs a daemon'

@@ -56,6 +56,7 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
                 learn_from = Instant::now() + QUIET;
             }
             Ok(Keep::Idle(transfer)) => sync(shared, &transfer),
+            Ok(Keep::Latest(latest)) => shared.keep_latest(&latest),
             Ok(Keep::Peers(peers)) => {
                 if let Err(error) = shared.store.remember_peers(&peers) {
                     debug!(%error, "could not remember peers");

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use super::claims::Claim;
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId, Hash};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName};
 use crate::store::Content;
 use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
+use crate::wire::SignedLatest;
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -47,6 +49,11 @@ pub(super) enum Command {
     },
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),
+    /// Tells who asks what this node has published.
+    KnowLatest(Box<SignedLatest>),
+    ForgetLatest(KeyedName),
+    /// Asks peers what was published under a name, for so long at most.
+    AskLatest(KeyedName, Duration),
     Stop,
 }
 
@@ -92,6 +99,8 @@ pub(super) enum Arrival {
     Claimed(ContentId, Claim),
     /// What a second peer gave for bytes that are here.
     Again(ContentId, ByteRange, Option<(SocketAddr, Vec<u8>)>),
+    /// Peers were asked what was published under a name; whether one heard it.
+    LatestAsked(KeyedName, bool),
     Data {
         id: ContentId,
         offset: u64,
@@ -108,6 +117,8 @@ pub(super) enum Keep {
     Idle(Arc<Transfer>),
     /// Much has been written since the last sync.
     Sync,
+    /// What a key published, to be written down.
+    Latest(Box<SignedLatest>),
     /// Files to close.
     Close(Vec<Content>),
     /// Peers that answer, to be written down.

@@ -241,6 +241,9 @@ impl Network {
                 Command::Explain(id, to) => {
                     let _ = to.send(self.swarm.explain(now, id));
                 }
+                Command::KnowLatest(latest) => self.swarm.know_latest(now, *latest, true),
+                Command::ForgetLatest(of) => self.swarm.forget_latest(&of),
+                Command::AskLatest(of, limit) => self.swarm.ask_latest(now, &of, limit),
                 Command::Stop => return false,
             }
         }
@@ -322,6 +325,13 @@ impl Network {
                     let _ = self.shared.arrivals.send(Arrival::Again(id, range, answer));
                 }
                 Event::Asked(ask) => self.handle_ask(ask),
+                Event::Latest(latest) => self.shared.found_latest(latest),
+                Event::LatestAsked { of, answered } => {
+                    let _ = self
+                        .shared
+                        .arrivals
+                        .send(Arrival::LatestAsked(of, answered));
+                }
             }
         }
     }

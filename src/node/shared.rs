@@ -24,6 +24,7 @@ use lru::LruCache;
 use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
+use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::runs::Pool;
@@ -74,6 +75,8 @@ pub(super) struct Shared {
     pub trouble: Mutex<Option<(i32, Instant)>>,
     /// What most peers say the BLAKE3 of some content is.
     pub claims: Mutex<LruCache<ContentId, Claim>>,
+    /// What is published under names.
+    pub names: Mutex<Names>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -92,6 +95,7 @@ impl Shared {
         arrivals: Sender<Arrival>,
         to_prove: Sender<Option<Arc<Transfer>>>,
         to_keep: Sender<Keep>,
+        names: Names,
     ) -> Self {
         let left_over = store
             .partials()
@@ -127,6 +131,7 @@ impl Shared {
             awaiting_nodes: Mutex::default(),
             trouble: Mutex::default(),
             claims: Mutex::new(LruCache::new(remembered)),
+            names: Mutex::new(names),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -281,6 +286,7 @@ impl Shared {
         for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
             asker.ticket.fail(Failure::Stopped);
         }
+        self.expire_names(None);
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);
         }

@@ -174,6 +174,8 @@ pub struct Status {
     pub version: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its key: `0x` and 64 hexadecimal digits.
+    pub public_key: String,
     /// Since its start.
     pub uptime_seconds: f64,
     /// Peers that it remembers.

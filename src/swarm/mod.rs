@@ -31,6 +31,7 @@ mod fetch;
 mod finding;
 mod interest;
 mod listing;
+mod names;
 mod parts;
 mod peer;
 mod picking;
@@ -49,8 +50,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::content::{ByteRange, ContentId, Hash};
-use crate::wire::{self, Message};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, PublicKey};
+use crate::wire::{self, Message, SignedLatest};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::{Class, votes};
@@ -67,6 +68,7 @@ use cookie::Secret;
 use fetch::Fetch;
 use interest::Interest;
 use listing::Listings;
+use names::Names;
 use peer::Peer;
 use repeats::Repeats;
 use serving::Reply;
@@ -95,6 +97,8 @@ pub struct Config {
     pub request_length: u64,
     /// Whether known peers are probed now and then, and asked for others.
     pub probe: bool,
+    /// The node's key, which peers are told.
+    pub public_key: Option<PublicKey>,
 }
 
 impl Default for Config {
@@ -107,6 +111,7 @@ impl Default for Config {
             download_limit: None,
             request_length: ONE_PACKET,
             probe: true,
+            public_key: None,
         }
     }
 }
@@ -158,6 +163,15 @@ pub enum Event {
     },
     /// A peer asks for content; read it and call [`Swarm::answer`], or drop it.
     Asked(Ask),
+    /// What a key published, newer than what was known; its signature is good.
+    Latest(Box<SignedLatest>),
+    /// [`Swarm::ask_latest`] has ended.
+    LatestAsked {
+        /// The key and the name.
+        of: KeyedName,
+        /// Whether any peer heard the question.
+        answered: bool,
+    },
 }
 
 /// The state machine. See the module for how it is driven.
@@ -184,6 +198,7 @@ pub struct Swarm {
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     interest: Interest,
+    names: Names,
     listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
@@ -233,6 +248,7 @@ impl Swarm {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             interest: Interest::default(),
+            names: Names::default(),
             listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
@@ -342,12 +358,21 @@ impl Swarm {
                         self.note_fetch_due(id);
                     }
                 }
+                Message::GetLatest(of) => reply.latest_of(of),
+                Message::WhereAreThey(key) => reply.where_is(*key),
+                Message::SignedMessage(signed) => {
+                    self.handle_signed(now, from, &greeting, signed);
+                }
+                Message::Forwarded { source, messages } => {
+                    self.handle_forwarded(now, from, &greeting, *source, messages);
+                }
                 _ => {}
             }
         }
         if greeting.is_first {
             self.ask_anew(now, from);
         }
+        self.settle_inquiries(now, from, &greeting);
         if greeting.verified {
             for id in reply.ids() {
                 self.handle_asker(now, from, id);
@@ -368,6 +393,7 @@ impl Swarm {
             self.note_fetch_due(id);
         }
         self.run_probes(now);
+        self.run_inquiries(now);
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING;
             self.interest.tidy(now);
@@ -416,7 +442,11 @@ impl Swarm {
         if let Some(release) = self.uplink.next_release() {
             next = next.min(release);
         }
-        let timers = [self.peer_timers.next(), self.fetch_timers.next()];
+        let timers = [
+            self.peer_timers.next(),
+            self.fetch_timers.next(),
+            self.names.next_due(),
+        ];
         for due in timers.into_iter().flatten() {
             next = next.min(due);
         }

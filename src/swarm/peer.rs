@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Time;
 use super::congestion::{Congestion, Sent};
 use super::reply_length::ReplyLength;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, PublicKey};
 
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
@@ -63,6 +63,8 @@ pub(super) struct Peer {
     pub their_cookie: Option<Box<str>>,
     /// Whether its last datagram returned our cookie, so that it need not be sent again.
     pub knows_our_cookie: bool,
+    /// The key that it says it has: a claim.
+    pub key: Option<PublicKey>,
     /// Gave a full answer, so it either knows us or does not care about cookies.
     pub gives: bool,
     pub heard: Option<Time>,
@@ -106,6 +108,7 @@ impl Peer {
             pinned: false,
             their_cookie: None,
             knows_our_cookie: false,
+            key: None,
             gives: false,
             heard: None,
             answered: None,

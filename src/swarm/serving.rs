@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use super::acquaintance::Greeting;
 use super::{Event, MAX_ASKED, Swarm, Time, address};
-use crate::content::{ByteRange, ContentId, Hash, Kind};
-use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, content_datagram_bound};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, Kind, PublicKey};
+use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, MAX_SIGNED, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
 pub const MAX_ANSWER: u64 = 40_960;
@@ -35,6 +35,8 @@ const AROUND_PARTS: usize = 50 + 15 + 64 + 19;
 /// Ids whose BLAKE3 is told in one datagram, and what each takes.
 const MAX_BLAKE3_OF: usize = 4;
 const AROUND_BLAKE3: usize = 45 + 64 + 64 + 19;
+/// Names and keys that are told of in one datagram.
+const MAX_NAMES: usize = 4;
 /// Entries in a list of contents.
 const LISTED: usize = 70;
 
@@ -152,6 +154,10 @@ pub(super) struct Reply {
     questions: Vec<Question>,
     parts_of: Vec<ContentId>,
     blake3_of: Vec<ContentId>,
+    /// Names of which it is to be told what was last published.
+    latest_of: Vec<KeyedName>,
+    /// Keys of which it is to be told where they are.
+    where_are: Vec<PublicKey>,
     /// What the uplink was charged for it, in bytes of its datagram.
     charged: u64,
 }
@@ -176,6 +182,8 @@ impl Reply {
             questions: Vec::new(),
             parts_of: Vec::new(),
             blake3_of: Vec::new(),
+            latest_of: Vec::new(),
+            where_are: Vec::new(),
             charged: 0,
         }
     }
@@ -190,7 +198,9 @@ impl Reply {
         let parts = self.parts_of.len() * ONE_PACKET;
         let blake3 = self.blake3_of.len() * AROUND_BLAKE3;
         let contents: usize = self.questions.iter().map(content).sum();
-        (HEADERS + (self.texts() + peers + list + parts + blake3 + contents).min(self.limit)) as u64
+        let names = self.latest_of.len() * MAX_SIGNED + self.where_are.len() * 256;
+        let all = self.texts() + peers + list + parts + blake3 + contents + names;
+        (HEADERS + all.min(self.limit)) as u64
     }
 
     /// Bytes of the texts that it returns.
@@ -203,7 +213,9 @@ impl Reply {
     fn memory(&self) -> usize {
         let questions = self.questions.len() * size_of::<Question>();
         let parts = (self.parts_of.len() + self.blake3_of.len()) * size_of::<ContentId>();
-        size_of::<Self>() + self.texts() + questions + parts
+        let names = self.latest_of.iter().map(|of| of.name.as_str().len());
+        let names = names.sum::<usize>() + self.latest_of.len() * size_of::<KeyedName>();
+        size_of::<Self>() + self.texts() + questions + parts + names + self.where_are.len() * 32
     }
 
     /// A ping to answer; of several in one datagram the first few.
@@ -242,6 +254,20 @@ impl Reply {
         }
     }
 
+    /// It is to be told what was last published under a name, if it has proved where it is.
+    pub fn latest_of(&mut self, of: &KeyedName) {
+        if self.verified && self.latest_of.len() < MAX_NAMES {
+            self.latest_of.push(of.clone());
+        }
+    }
+
+    /// It is to be told where the node with this key is, if it has proved where it is itself.
+    pub fn where_is(&mut self, key: PublicKey) {
+        if self.verified && self.where_are.len() < MAX_NAMES {
+            self.where_are.push(key);
+        }
+    }
+
     /// What its receiver asked for, each id once.
     pub fn ids(&self) -> Vec<ContentId> {
         let questions = self.questions.iter().map(|question| question.id);
@@ -258,7 +284,8 @@ impl Reply {
     }
 
     fn is_empty(&self) -> bool {
-        !self.peers && self.echoes.is_empty() && !self.needs_content()
+        let names = self.latest_of.is_empty() && self.where_are.is_empty();
+        !self.peers && self.echoes.is_empty() && names && !self.needs_content()
     }
 }
 
@@ -273,7 +300,15 @@ impl Swarm {
         reply
             .questions
             .retain(|question| self.repeats.allow(now, to, &question.id, question.offset));
+        let names = reply.latest_of.len();
+        reply
+            .latest_of
+            .retain(|of| self.repeats.allow_name(now, to, of));
         self.stats.refused += (asked - reply.questions.len()) as u64;
+        self.stats.refused += (names - reply.latest_of.len()) as u64;
+        if names > 0 && reply.is_empty() {
+            return;
+        }
         if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.needs_content() {
             return;
         }
@@ -391,7 +426,11 @@ impl Swarm {
             let most = if reply.verified { NAMED } else { 1 };
             let named = self.peers_to_name(now, to, most);
             encoder.within(reply.limit, |e| e.peers(&named));
+            if let Some(key) = self.config.public_key.filter(|_| reply.verified) {
+                encoder.within(reply.limit, |e| e.my_public_key(&key));
+            }
         }
+        self.write_names(now, to, reply, &mut encoder);
         write_parts(ask, answers, &mut encoder);
         let said = if reply.verified {
             encoder.len() > bare
@@ -406,6 +445,22 @@ impl Swarm {
                 .settle(to, reply.verified, reply.charged, used as u64);
         }
         said
+    }
+}
+
+impl Swarm {
+    /// Tells what was last published under names, and where keys are.
+    fn write_names(&self, now: Time, to: SocketAddr, reply: &Reply, encoder: &mut Encoder<'_>) {
+        for latest in reply.latest_of.iter().filter_map(|of| self.names.get(of)) {
+            encoder.within(reply.limit, |e| {
+                e.signed_message(&latest.of.key, &latest.signature, &latest.payload);
+            });
+        }
+        for key in &reply.where_are {
+            if let Some(at) = self.seen_at(now, to, key) {
+                encoder.within(reply.limit, |e| e.forwarded_key(at, key));
+            }
+        }
     }
 }
 

@@ -265,6 +265,8 @@ impl Node {
                         self.disk.push_back((now + self.disk_delay, ask));
                     }
                 }
+                // Nobody publishes here.
+                _ => {}
             }
         }
     }
