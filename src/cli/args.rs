@@ -109,6 +109,23 @@ pub enum Command {
     /// daemon keeps to its limits by itself.
     Gc(GcArgs),
 
+    /// Read complete content once more and compare it with its hash
+    ///
+    /// A file that has rotted is set aside and never served. A running daemon fetches it again if
+    /// anyone has it. Ends with 1 if anything was not right.
+    Verify(VerifyArgs),
+
+    /// Put files into the store, by sharing their blocks or the file itself where that can be
+    ///
+    /// Prints one line per file as sha256sum does. Folders are gone through; symbolic links inside
+    /// them, special files and empty ones are left out.
+    Import(ImportArgs),
+
+    /// Check the store and this machine, and tell what is in force
+    ///
+    /// Ends with 1 if anything is wrong.
+    Doctor(DoctorArgs),
+
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -362,6 +379,36 @@ pub struct ReportArgs {
 
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3 [default: all that is held]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<ContentId>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// Files and folders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Make the index of the store again from its files first; no daemon may run
+    #[arg(long)]
+    pub rebuild: bool,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 #[derive(Debug, clap::Args)]

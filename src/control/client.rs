@@ -261,7 +261,7 @@ impl Client {
 
     /// What `waited` comes to. How long that may take the daemon decides by its own limits, as long
     /// as it answers at all.
-    async fn attend<T>(
+    pub(super) async fn attend<T>(
         &self,
         waited: impl Future<Output = T>,
         tell: &mut impl FnMut(u64) -> ControlFlow<()>,
@@ -307,6 +307,10 @@ impl Client {
         self.within(limit, asking)
     }
 
+    pub(super) fn block_on<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
+    }
+
     fn within<T>(
         &self,
         limit: Duration,
@@ -320,7 +324,11 @@ impl Client {
     }
 
     /// Sends a request; returns the answer once its head is there, if it is not a refusal.
-    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
         self.ask_with(method, path, Bytes::new()).await
     }
 

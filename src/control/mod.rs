@@ -14,6 +14,8 @@
 //! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
+//! | `POST /scrub?ids=<id>,...` | one [`ScrubEvent`] per line as it happens; the last is `done` |
+//! | `POST /import?path=<hexadecimal>` | [`crate::store::Imported`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -32,6 +34,8 @@ mod routes;
 mod seeding;
 mod server;
 mod socket;
+mod upkeep;
+mod upkeep_client;
 
 use std::path::PathBuf;
 
@@ -42,6 +46,7 @@ pub use keeping::Removed;
 pub use paths::ToldPath;
 pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
+pub use upkeep::ScrubEvent;
 
 use crate::node::Status;
 
