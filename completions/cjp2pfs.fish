@@ -44,6 +44,9 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "ls" -d 'List the co
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "pin" -d 'Never give up this content, be it held now or later'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpin" -d 'Let this content be given up again when room is needed'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "gc" -d 'Give up content until the limits are kept, and what is of no use to anybody'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "verify" -d 'Read complete content once more and compare it with its hash'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "import" -d 'Put files into the store, by sharing their blocks or the file itself where that can be'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "doctor" -d 'Check the store and this machine, and tell what is in force'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l complete -d 'Whether content that is being read is fetched to its end in the background [default: auto]' -r -f -a "auto\t'When it is read from its start onward'
 always\t'As soon as it is read at all'
@@ -173,6 +176,20 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l config -d 'Read t
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l dry-run -d 'Only print what would be given up'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand verify" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand verify" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand verify" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand import" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand import" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand import" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -l rebuild -d 'Make the index of the store again from its files first; no daemon may run'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

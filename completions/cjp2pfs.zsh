@@ -243,6 +243,40 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::ids -- SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3 \[default\: all that is held\]:_default' \
+&& ret=0
+;;
+(import)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::paths -- Files and folders:_files' \
+&& ret=0
+;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--rebuild[Make the index of the store again from its files first; no daemon may run]' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '--config=[Read the configuration from FILE]:FILE:_files' \
@@ -275,6 +309,9 @@ _cjp2pfs_commands() {
 'pin:Never give up this content, be it held now or later' \
 'unpin:Let this content be given up again when room is needed' \
 'gc:Give up content until the limits are kept, and what is of no use to anybody' \
+'verify:Read complete content once more and compare it with its hash' \
+'import:Put files into the store, by sharing their blocks or the file itself where that can be' \
+'doctor:Check the store and this machine, and tell what is in force' \
 'completions:Print the completions for a shell' \
     )
     _describe -t commands 'cjp2pfs commands' commands "$@"
@@ -283,6 +320,11 @@ _cjp2pfs_commands() {
 _cjp2pfs__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs completions commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__doctor_commands] )) ||
+_cjp2pfs__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs doctor commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__explain_commands] )) ||
 _cjp2pfs__subcmd__explain_commands() {
@@ -303,6 +345,11 @@ _cjp2pfs__subcmd__get_commands() {
 _cjp2pfs__subcmd__hash_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs hash commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__import_commands] )) ||
+_cjp2pfs__subcmd__import_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs import commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__ls_commands] )) ||
 _cjp2pfs__subcmd__ls_commands() {
@@ -353,6 +400,11 @@ _cjp2pfs__subcmd__unpin_commands() {
 _cjp2pfs__subcmd__unseed_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs unseed commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__verify_commands] )) ||
+_cjp2pfs__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs verify commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_cjp2pfs" ]; then
