@@ -78,7 +78,8 @@ Usage: cjp2pfs [OPTIONS] <COMMAND>
 Commands:
   mount        Mount the network at a folder
   umount       Unmount the folder and wait until its daemon has ended
-  seed         Hash files and folders and serve them until interrupted
+  seed         Hash files and folders and serve them from where they lie
+  unseed       Serve files and folders no longer
   get          Fetch content into a file
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing

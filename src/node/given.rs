@@ -67,6 +67,12 @@ impl GivenToAny {
         }
     }
 
+    /// Whether a handle with `given` sees any of `ranges`.
+    pub fn shows(&self, given: &Given, ranges: &RangeSet) -> bool {
+        let sees = |range| given.own.intersects(range) || self.pages.intersects(range);
+        ranges.iter().any(sees)
+    }
+
     /// Other bytes than before stand at `range` now: each of these handles that may have been given
     /// any of them is spoilt. Whether pages hold the former bytes; they count as given no more.
     pub fn replaced(&mut self, range: ByteRange, handles: &[Arc<Mutex<Given>>]) -> bool {

@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
     /// Trees that are fetched, and the transfers whose leaves are verified with them.
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
+    /// What the disk failed with, while content goes through memory for it.
+    pub trouble: Mutex<Option<(i32, Instant)>>,
     /// What most peers say the BLAKE3 of some content is.
     pub claims: Mutex<LruCache<ContentId, Claim>>,
     /// Content that proved wrong lately.
@@ -123,6 +125,7 @@ impl Shared {
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
+            trouble: Mutex::default(),
             claims: Mutex::new(LruCache::new(remembered)),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
@@ -217,7 +220,10 @@ impl Shared {
                 return;
             }
             match transfer.partial.read_at(range.start, buffer) {
-                Ok(length) if length == buffer.len() => done(Ok(buffer)),
+                Ok(length) if length == buffer.len() => {
+                    done(Ok(buffer));
+                    transfer.was_read(range);
+                }
                 Ok(_) => done(Err(Failure::Disk(libc::EIO))),
                 Err(error) => done(Err(io_failure(&error))),
             }
@@ -288,5 +294,10 @@ pub(super) fn disk_failure(error: &StoreError) -> Failure {
 
 /// How an error of the disk ends an operation.
 pub(super) fn io_failure(error: &std::io::Error) -> Failure {
-    Failure::Disk(error.raw_os_error().unwrap_or(libc::EIO))
+    Failure::Disk(errno(error))
+}
+
+/// The operating system's number of an error of the disk.
+pub(super) fn errno(error: &std::io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }

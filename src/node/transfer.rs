@@ -1,5 +1,6 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
+mod afloat;
 mod doubts;
 mod leaves;
 mod limits;
@@ -23,6 +24,8 @@ use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
 
+use afloat::Afloat;
+pub(super) use afloat::LetGo;
 pub(super) use leaves::NextCheck;
 pub(super) use story::Story;
 
@@ -114,6 +117,8 @@ struct State {
     retried_at: Instant,
     /// Written since the last sync.
     dirty: bool,
+    /// Where the disk does not take it.
+    afloat: Option<Afloat>,
 }
 
 impl State {
@@ -123,7 +128,9 @@ impl State {
 
     /// Whether a handle that has been `given` some of it may be given `range`.
     fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
-        (self.vouched && length > LEAF) || !self.given.would_complete(given, range, length)
+        (self.vouched && length > LEAF)
+            || !self.given.would_complete(given, range, length)
+            || self.passed(given, range)
     }
 
     /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
@@ -242,6 +249,7 @@ impl Transfer {
                 progress_at: now,
                 retried_at: now,
                 dirty: false,
+                afloat: None,
             }),
             partial,
         }
@@ -316,8 +324,14 @@ impl Transfer {
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
-        if state.present.contains(range) && state.give(given, range, self.length) {
-            return Admission::Ready;
+        if state.present.contains(range) {
+            if state.give(given, range, self.length) {
+                return Admission::Ready;
+            }
+            let given = given.lock().unwrap_or_else(|e| e.into_inner());
+            if let Some(failure) = state.never(&given, range, self.length) {
+                return Admission::Fails(failure);
+            }
         }
         state.waiters.push(ReadWaiter {
             range,
@@ -347,6 +361,12 @@ impl Transfer {
             Bulk::Handle => state.bulk_for_handles = true,
             Bulk::Fetch => state.bulk_for_fetches = true,
         }
+        if state.afloat.is_some() {
+            // There is no place for all of it.
+            state.bulk_for_handles = false;
+            state.bulk_for_fetches = false;
+            return Vec::new();
+        }
         if already || state.phase != Phase::Arriving {
             return Vec::new();
         }
@@ -375,6 +395,7 @@ impl Transfer {
         if state.phase != Phase::Arriving {
             return (released, ByteRange::default(), false);
         }
+        state.came_anew(range);
         let fresh = state.present.insert(range);
         *state.suppliers.entry(from).or_default() += fresh;
         state.progress_at = Instant::now();
@@ -445,7 +466,9 @@ impl Transfer {
             !state.recheck.is_empty()
         } else {
             let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
-            prefix == length || prefix.saturating_sub(state.hashed) >= 1 << 20
+            // What is in memory makes room only after it was hashed.
+            let least = if state.afloat.is_some() { 1 } else { 1 << 20 };
+            prefix == length || prefix.saturating_sub(state.hashed) >= least
         };
         if state.queued_for_proof || !enough {
             return false;
@@ -500,8 +523,12 @@ impl Transfer {
             return released;
         }
         let here = state.present.bytes().min(self.partial.present_bytes());
-        if here < self.length || !state.vouched && state.hashed < self.length {
+        let lacks = here < self.length || state.is_doubtful();
+        if lacks || !state.vouched && state.hashed < self.length {
             state.queued_for_proof = false;
+            if state.proved_in_passing(self.length, &mut released) {
+                self.release_present(&mut state, &mut released);
+            }
             return released;
         }
         state.phase = Phase::Proven;

@@ -23,6 +23,7 @@ impl State {
         self.hashing = 0;
         self.epoch += 1;
         self.failed = false;
+        self.is_hashed_anew();
     }
 
     /// How far it is verified.
