@@ -22,7 +22,7 @@ use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash};
 use crate::store::Content;
-use crate::swarm::{Answer, Ask, Event, Held, MAX_ANSWER, Swarm, Time};
+use crate::swarm::{Answer, Ask, Event, Held, KnownBlake3, MAX_ANSWER, Swarm, Time};
 
 /// Content that is kept open for serving.
 const OPEN: usize = 128;
@@ -433,7 +433,7 @@ impl Network {
     }
 
     /// The BLAKE3s that are asked for; `None`: the index has to be asked.
-    fn blake3_from_memory(&mut self, ask: &Ask) -> Option<Vec<(ContentId, Option<(Hash, u64)>)>> {
+    fn blake3_from_memory(&mut self, ask: &Ask) -> Option<Vec<KnownBlake3>> {
         let mut found = Vec::new();
         for id in &ask.blake3_of {
             if self.shared.store.may_hold(id) || self.shared.vouching(id).is_some() {

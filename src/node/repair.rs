@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::messages::Command;
 use super::shared::Shared;
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId, Kind, RangeSet};
+use crate::content::{ByteRange, Kind, RangeSet};
 
 /// How often the whole may fail before all of it is given up.
 const MAX_FAILURES: u32 = 32;
@@ -181,8 +181,13 @@ impl Shared {
 }
 
 impl Shared {
-    /// The content stands still: those who were suspended may be the only ones left.
-    pub(super) fn ask_everybody(&self, id: ContentId) {
+    /// The content stands still: those who were suspended may be the only ones left, and the only one
+    /// that is believed may be gone.
+    pub(super) fn ask_everybody(&self, transfer: &Transfer) {
+        let id = transfer.id;
         self.mailbox.post(Command::Reinstate(id));
+        if transfer.comparisons().believed.take().is_some() {
+            self.mailbox.post(Command::Only(id, None));
+        }
     }
 }

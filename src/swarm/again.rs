@@ -29,7 +29,7 @@ impl Swarm {
         let length = self.peers.get(&to).map_or(range.len(), |peer| peer.length);
         let first = piece(range, length);
         let mut datagram = Vec::with_capacity(320);
-        let written = self.write_request(now, id, first, to, Purpose::Again, true, &mut datagram);
+        let written = self.write_request(now, id, first, to, (Purpose::Again, true), &mut datagram);
         if written.is_some() {
             self.send(to, datagram);
         } else {

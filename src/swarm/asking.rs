@@ -110,7 +110,7 @@ impl Swarm {
         } else {
             now + self.patience(now, id, to)
         };
-        let sequence = self.write_request(now, id, range, to, Purpose::Piece, limited, out)?;
+        let sequence = self.write_request(now, id, range, to, (Purpose::Piece, limited), out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
         self.note_fetch_due(id);
@@ -139,14 +139,14 @@ impl Swarm {
     }
 
     /// Writes the request of `range` to `to` and remembers it; returns its sequence number.
+    /// `limited`: its answer tells nothing of the path's rate.
     pub(super) fn write_request(
         &mut self,
         now: Time,
         id: ContentId,
         range: ByteRange,
         to: SocketAddr,
-        purpose: Purpose,
-        limited: bool,
+        (purpose, limited): (Purpose, bool),
         out: &mut Vec<u8>,
     ) -> Option<u64> {
         let peer = self.peers.get_mut(&to)?;
@@ -249,7 +249,7 @@ impl Swarm {
         let mut datagram = Vec::with_capacity(320);
         let patience = self.patience(now, id, to);
         let sequence =
-            self.write_request(now, id, range, to, Purpose::Piece, true, &mut datagram)?;
+            self.write_request(now, id, range, to, (Purpose::Piece, true), &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
         if let Some(fetch) = self.fetches.get_mut(&id) {

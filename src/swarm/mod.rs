@@ -59,7 +59,7 @@ pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
-pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
+pub use serving::{Answer, Ask, Held, KnownBlake3, MAX_ANSWER, Question};
 pub use time::Time;
 
 use bottleneck::Bottleneck;
@@ -117,6 +117,8 @@ impl Default for Config {
 }
 
 /// What the application is to know or to do.
+// Asks are the most of them where it matters: a box for each would cost more than the room.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Event {
     /// An id that was looked for exists and has this length, as far as the peers that answered

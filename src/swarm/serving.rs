@@ -59,6 +59,9 @@ impl Question {
     }
 }
 
+/// The BLAKE3 of content by SHA-256, with the length of the whole; `None`: it is not here.
+pub type KnownBlake3 = (ContentId, Option<(Hash, u64)>);
+
 /// What a peer asked for and the application must look up, with all else that rides on the answer.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -79,7 +82,7 @@ pub struct Ask {
     /// of which nothing is here.
     pub blake3_of: Vec<ContentId>,
     /// Their BLAKE3s, each with the length of the whole; `None`: it is not here.
-    pub blake3: Vec<(ContentId, Option<(Hash, u64)>)>,
+    pub blake3: Vec<KnownBlake3>,
     reply: Reply,
 }
 
