@@ -71,7 +71,7 @@ class Faults(threading.Thread):
         for node in self.healthy():
             if node.process.ended():
                 if "in use by another process" not in node.process.said():
-                    raise Failed(f"{node.name} ended by itself: {node.process.said()[-1000:]}")
+                    raise Failed(node.ended_by_itself())
                 node.start()
 
     def kill(self):
