@@ -118,7 +118,7 @@ fn a_running_daemon_seeds_what_it_is_told_and_remembers_it() {
     let getter = Settings::new(place.path("getter")).peer(node.address);
     for file in [&first, &second, &once] {
         run(
-            &mut getter.get(&file.sha256, &place.path("got")).arg("--force"),
+            getter.get(&file.sha256, &place.path("got")).arg("--force"),
             LATER,
         )
         .ok();

@@ -12,10 +12,13 @@ use crate::control::{Client, ClientError, ToldPath, UnseedRequest};
 use crate::node::seeding::unseed;
 use crate::store::Store;
 
+/// What serves a path no longer, and tells how many files that were.
+type By = dyn Fn(&Path) -> Result<u64>;
+
 pub fn run(args: &UnseedArgs, config: Option<&Path>) -> Result<Outcome> {
     let dir = settings::store_dir(&args.store, config)?;
     let client = Client::new(&dir)?;
-    let mut by: Box<dyn FnMut(&Path) -> Result<u64>> = match client.status() {
+    let by: Box<By> = match client.status() {
         Ok(_) => Box::new(move |path| {
             let request = UnseedRequest {
                 path: ToldPath::from(path),

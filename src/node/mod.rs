@@ -66,7 +66,7 @@ pub use types::{
 use messages::{Arrival, Command, Keep, Report};
 use names::Names;
 use network::{Mailbox, Network};
-use shared::Shared;
+use shared::{Queues, Shared};
 use socket::Socket;
 use transfer::{Phase, Transfer};
 
@@ -121,16 +121,12 @@ impl Node {
         let mailbox = Mailbox::new(socket.waker());
         let again = to_prove.clone();
         let shared = Arc::new_cyclic(|me| {
-            Shared::new(
-                me.clone(),
-                config,
-                store,
-                mailbox,
+            let queues = Queues {
                 arrivals,
                 to_prove,
                 to_keep,
-                names,
-            )
+            };
+            Shared::new(me.clone(), config, store, mailbox, queues, names)
         });
         let disk_asks = Arc::new(AtomicUsize::new(0));
         let network = Network::new(

@@ -86,17 +86,27 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
+/// The ways to the threads that work a queue off.
+pub(super) struct Queues {
+    pub arrivals: Sender<Arrival>,
+    pub to_prove: Sender<Option<Arc<Transfer>>>,
+    pub to_keep: Sender<Keep>,
+}
+
 impl Shared {
     pub fn new(
         me: Weak<Self>,
         config: Config,
         store: Store,
         mailbox: Mailbox,
-        arrivals: Sender<Arrival>,
-        to_prove: Sender<Option<Arc<Transfer>>>,
-        to_keep: Sender<Keep>,
+        queues: Queues,
         names: Names,
     ) -> Self {
+        let Queues {
+            arrivals,
+            to_prove,
+            to_keep,
+        } = queues;
         let left_over = store
             .partials()
             .into_iter()
