@@ -34,6 +34,6 @@ fn pages(file: &File, mut u: Unstructured<'_>) -> Result<()> {
     let present = load_map(file, id, length, rest).expect("a file that can be read");
     let present = present.expect("its header is good");
     // No page that somebody made up has the checksum of one that was written.
-    assert!(present.is_empty() || ByteRange::new(0, length).len() == 0);
+    assert!(present.is_empty() || ByteRange::new(0, length).is_empty());
     Ok(())
 }
