@@ -55,7 +55,7 @@ fn what_will_be_needed_is_brought() {
             .then_some(())
     });
     // Past the end there is nothing to bring, and nothing goes wrong.
-    content.will_need(ByteRange::new(LENGTH as u64, u64::MAX >> 20));
+    content.will_need(ByteRange::new(LENGTH as u64 - 1, u64::MAX));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use serde::Deserialize;
 
 use super::values::{PeerName, parse_duration, parse_rate, parse_size};
-use crate::content::ContentId;
+use crate::content::{ContentId, PublishedName};
 
 /// A file system whose files are the content of the CJP2P (LCDP) peer-to-peer network
 ///
@@ -94,6 +94,16 @@ pub enum Command {
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
     Explain(ExplainArgs),
 
+    /// Publish a file under a name that can stand for something else later
+    ///
+    /// Hashes the file, serves it, and signs with the node's key that it is what the name now stands
+    /// for. Prints the path under which it is found on every mount: latest/KEY/NAME. Publishing again
+    /// under the same name replaces it. Others find it while a daemon (mount or seed) runs.
+    Publish(PublishArgs),
+
+    /// Publish nothing under a name any more
+    Unpublish(UnpublishArgs),
+
     /// List the content that is held: how much of it, when it was used, whether it is pinned
     Ls(LsArgs),
 
@@ -108,6 +118,23 @@ pub enum Command {
     /// The limits are those of the daemon of the store if one runs, unless some are given here. A
     /// daemon keeps to its limits by itself.
     Gc(GcArgs),
+
+    /// Read complete content once more and compare it with its hash
+    ///
+    /// A file that has rotted is set aside and never served. A running daemon fetches it again if
+    /// anyone has it. Ends with 1 if anything was not right.
+    Verify(VerifyArgs),
+
+    /// Put files into the store, by sharing their blocks or the file itself where that can be
+    ///
+    /// Prints one line per file as sha256sum does. Folders are gone through; symbolic links inside
+    /// them, special files and empty ones are left out.
+    Import(ImportArgs),
+
+    /// Check the store and this machine, and tell what is in force
+    ///
+    /// Ends with 1 if anything is wrong.
+    Doctor(DoctorArgs),
 
     /// Print the completions for a shell
     Completions {
@@ -365,6 +392,36 @@ pub struct ReportArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3 [default: all that is held]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<ContentId>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// Files and folders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Make the index of the store again from its files first; no daemon may run
+    #[arg(long)]
+    pub rebuild: bool,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct PinArgs {
     /// SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3
     #[arg(value_name = "ID", required = true)]
@@ -395,6 +452,38 @@ pub struct ExplainArgs {
 
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PublishArgs {
+    /// A file
+    #[arg(value_name = "PATH", required_unless_present = "list", conflicts_with = "list", value_hint = ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+
+    /// Publish under NAME, which may hold slashes [default: the last part of PATH]
+    #[arg(long, value_name = "NAME", conflicts_with = "list")]
+    pub name: Option<PublishedName>,
+
+    /// List what is published
+    #[arg(long)]
+    pub list: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UnpublishArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub name: PublishedName,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod beneath;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
+mod doctor;
 mod exit_codes;
 mod explain;
 mod export;
@@ -20,6 +21,7 @@ mod get;
 mod get_folder;
 mod hash;
 mod human;
+mod import;
 mod logging;
 mod ls;
 mod mount;
@@ -27,6 +29,7 @@ mod network_list;
 mod node_run;
 mod pin;
 mod progress;
+mod publish;
 mod report;
 mod seed;
 mod settings;
@@ -35,6 +38,7 @@ mod store_access;
 mod umount;
 mod unseed;
 mod values;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -78,10 +82,15 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Peers(peers) => report::peers(&peers, config),
         Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
+        Command::Publish(publish) => publish::publish(&publish, config),
+        Command::Unpublish(unpublish) => publish::unpublish(&unpublish, config),
         Command::Ls(ls) => ls::run(&ls, config),
         Command::Pin(pin) => pin::pin(&pin, config),
         Command::Unpin(pin) => pin::unpin(&pin, config),
         Command::Gc(gc) => gc::run(&gc, config),
+        Command::Verify(verify) => verify::run(&verify, config),
+        Command::Import(import) => import::run(&import, config),
+        Command::Doctor(doctor) => doctor::run(&doctor, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

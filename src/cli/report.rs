@@ -59,6 +59,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         row("version", node.version.clone()),
         row("running for", human::duration(uptime)),
         row("listening on", node.address.to_string()),
+        row("key", node.public_key.clone()),
         row(
             "peers",
             format!("{} answering of {}", node.peers_answering, node.peers_known),
@@ -83,6 +84,14 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         row("waiting", node.operations_waiting.to_string()),
     ];
     human::table(out, &rows, false)?;
+    if let Some(trouble) = &node.disk_trouble {
+        writeln!(
+            out,
+            "\n{}: content is read through memory ({} now) and not kept",
+            trouble.reason,
+            human::bytes(trouble.in_memory)
+        )?;
+    }
     if node.fetching.is_empty() {
         return Ok(());
     }

@@ -21,8 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::publishing;
 use super::seeding;
 use super::server::Daemon;
+use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
 use crate::node::{ContentInfo, Failure, Pending, Reader};
@@ -61,12 +63,16 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
         .route("/seeding", get(seeding::list))
+        .route("/published", get(publishing::published))
         .merge(keeping::routes())
+        .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
         .merge(
             Router::new()
                 .route("/seed", post(seeding::seed))
                 .route("/unseed", post(seeding::unseed))
+                .route("/publish", post(publishing::publish))
+                .route("/unpublish", post(publishing::unpublish))
                 .layer(DefaultBodyLimit::max(REQUEST)),
         )
         .with_state(Arc::new(shared))
@@ -280,13 +286,13 @@ pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
 }
 
 /// An operation of the node that is cancelled when nobody waits for it any more.
-struct Waiting<T> {
+pub(super) struct Waiting<T> {
     result: oneshot::Receiver<Result<T, Failure>>,
     pending: Option<Pending>,
 }
 
 impl<T: Send + 'static> Waiting<T> {
-    async fn begin(
+    pub(super) async fn begin(
         shared: &Arc<Shared>,
         start: impl FnOnce(&Shared, crate::node::Done<T>) -> Option<Pending> + Send + 'static,
     ) -> Result<Self, Failure> {
@@ -305,7 +311,7 @@ impl<T: Send + 'static> Waiting<T> {
         Ok(Self { result, pending })
     }
 
-    async fn end(mut self) -> Result<T, Failure> {
+    pub(super) async fn end(mut self) -> Result<T, Failure> {
         (&mut self.result).await.unwrap_or(Err(Failure::Stopped))
     }
 }

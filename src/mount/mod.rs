@@ -56,6 +56,7 @@ mod mountinfo;
 mod mountpoint;
 mod names;
 mod node_source;
+mod places;
 mod published;
 mod session;
 mod signals;

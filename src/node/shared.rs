@@ -21,14 +21,16 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
+use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::runs::Pool;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
-use super::types::{Config, ContentInfo, Failure};
+use super::types::{Config, ContentInfo, Failure, Verified};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Store, StoreError};
 use crate::swarm::Class;
@@ -69,6 +71,12 @@ pub(super) struct Shared {
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
     /// Trees that are fetched, and the transfers whose leaves are verified with them.
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
+    /// What the disk failed with, while content goes through memory for it.
+    pub trouble: Mutex<Option<(i32, Instant)>>,
+    /// What most peers say the BLAKE3 of some content is.
+    pub claims: Mutex<LruCache<ContentId, Claim>>,
+    /// What is published under names.
+    pub names: Mutex<Names>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -87,6 +95,7 @@ impl Shared {
         arrivals: Sender<Arrival>,
         to_prove: Sender<Option<Arc<Transfer>>>,
         to_keep: Sender<Keep>,
+        names: Names,
     ) -> Self {
         let left_over = store
             .partials()
@@ -120,6 +129,9 @@ impl Shared {
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
+            trouble: Mutex::default(),
+            claims: Mutex::new(LruCache::new(remembered)),
+            names: Mutex::new(names),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -213,7 +225,10 @@ impl Shared {
                 return;
             }
             match transfer.partial.read_at(range.start, buffer) {
-                Ok(length) if length == buffer.len() => done(Ok(buffer)),
+                Ok(length) if length == buffer.len() => {
+                    done(Ok(buffer));
+                    transfer.was_read(range);
+                }
                 Ok(_) => done(Err(Failure::Disk(libc::EIO))),
                 Err(error) => done(Err(io_failure(&error))),
             }
@@ -241,6 +256,7 @@ impl Shared {
                     length,
                     proven: true,
                     present: length,
+                    verified: Verified::Yes,
                 },
             );
         }
@@ -252,6 +268,7 @@ impl Shared {
                     length: left.length,
                     proven: false,
                     present: left.present,
+                    verified: Verified::No,
                 });
             }
         }
@@ -269,6 +286,7 @@ impl Shared {
         for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
             asker.ticket.fail(Failure::Stopped);
         }
+        self.expire_names(None);
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);
         }
@@ -282,5 +300,10 @@ pub(super) fn disk_failure(error: &StoreError) -> Failure {
 
 /// How an error of the disk ends an operation.
 pub(super) fn io_failure(error: &std::io::Error) -> Failure {
-    Failure::Disk(error.raw_os_error().unwrap_or(libc::EIO))
+    Failure::Disk(errno(error))
+}
+
+/// The operating system's number of an error of the disk.
+pub(super) fn errno(error: &std::io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }

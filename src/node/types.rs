@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::afloat::DiskTrouble;
 use crate::content::ContentId;
 use crate::store::{Limits, StoreError, Usage};
 
@@ -73,6 +74,36 @@ pub struct ContentInfo {
     pub proven: bool,
     /// Bytes held here.
     pub present: u64,
+    /// How far they are verified.
+    pub verified: Verified,
+}
+
+/// How far the bytes of some content that are held here are verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verified {
+    /// Not at all before the whole is here.
+    #[default]
+    No,
+    /// Each leaf by a BLAKE3 that peers claim; the whole will tell whether they are right.
+    Claimed,
+    /// Each leaf, by a BLAKE3 that is known to belong to it.
+    Leaves,
+    /// The whole has the hash in its id.
+    Yes,
+}
+
+impl Verified {
+    /// In one word: `no`, `claimed`, `leaves` or `yes`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Claimed => "claimed",
+            Self::Leaves => "leaves",
+            Self::Yes => "yes",
+        }
+    }
 }
 
 /// Why an operation ended without its result.
@@ -97,8 +128,19 @@ pub enum Failure {
     #[error("too many operations are waiting")]
     Busy,
     /// An operating-system error of the local disk, by number.
-    #[error("the store's disk failed: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("{}", disk_sentence(*.0))]
     Disk(i32),
+}
+
+fn disk_sentence(errno: i32) -> String {
+    match errno {
+        libc::ENOSPC => "no space left on the disk of the store".to_owned(),
+        libc::EDQUOT => "the limit of the store, or the quota of its disk, is reached".to_owned(),
+        errno => format!(
+            "the disk of the store failed: {}",
+            std::io::Error::from_raw_os_error(errno)
+        ),
+    }
 }
 
 /// What is called, exactly once and on any thread, when an operation has ended.
@@ -132,6 +174,8 @@ pub struct Status {
     pub version: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Its key: `0x` and 64 hexadecimal digits.
+    pub public_key: String,
     /// Since its start.
     pub uptime_seconds: f64,
     /// Peers that it remembers.
@@ -164,6 +208,8 @@ pub struct Status {
     pub contents_seeded: u64,
     /// What the store takes of the disk, where that can be told.
     pub disk: Option<Usage>,
+    /// Why content is read through memory and not kept, if it is.
+    pub disk_trouble: Option<DiskTrouble>,
     /// Bytes that the store may take.
     pub store_limit: Option<u64>,
     /// Bytes that it leaves free.

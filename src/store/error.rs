@@ -43,6 +43,17 @@ pub enum StoreError {
         /// The version that the store says it has.
         found: u64,
     },
+    /// The index was written by a later release.
+    #[error(
+        "the index of the store {} was written by a newer version of this program ({what})",
+        dir.display()
+    )]
+    NewerIndex {
+        /// The store's folder.
+        dir: PathBuf,
+        /// What of it is newer.
+        what: String,
+    },
     /// The `version` file holds no number: this is some other folder.
     #[error("{} is not a store: its version file is not a number", dir.display())]
     NotAStore {
@@ -68,6 +79,23 @@ pub enum StoreError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// Others could read, and use, the node's key.
+    #[error(
+        "the key {} is open to others (mode {mode:04o}); `chmod 600` closes it",
+        path.display()
+    )]
+    KeyIsOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The file of the node's key holds something else.
+    #[error("{} holds no key: 64 hexadecimal digits are expected", path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
     },
     /// The embedded database refused.
     #[error("the index of the store failed")]

@@ -177,8 +177,9 @@ impl Content {
     pub fn will_need(&self, range: ByteRange) {
         // It takes no more at a time than a disk's read-ahead, and says nothing of the rest.
         const STEP: usize = 128 << 10;
-        for start in (range.start..range.end).step_by(STEP) {
-            let length = range.end.saturating_sub(start).min(STEP as u64);
+        let end = range.end.min(self.0.length);
+        for start in (range.start..end).step_by(STEP) {
+            let length = end.saturating_sub(start).min(STEP as u64);
             let (Ok(start), Ok(length)) = (start.try_into(), length.try_into()) else {
                 return;
             };

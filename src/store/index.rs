@@ -19,7 +19,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 
 use redb::{
     Builder, Database, Durability, Error, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, WriteTransaction,
+    ReadableTableMetadata, TableDefinition, TableHandle, WriteTransaction,
 };
 use tracing::warn;
 
@@ -107,7 +107,66 @@ fn open_database(path: &Path) -> Result<Database> {
     Ok(Builder::new().set_cache_size(CACHE).create_file(file)?)
 }
 
+/// `complete_v1` is version 1 of `complete`.
+fn version_of(name: &str) -> Option<(String, u64)> {
+    let (base, version) = name.rsplit_once("_v")?;
+    Some((base.to_owned(), version.parse().ok()?))
+}
+
+/// The version of the file's format, if it is newer than this program's database understands: that
+/// calls it damage. In a file that is damaged the two places where it is noted do not agree.
+fn newer_format(path: &Path) -> Option<u8> {
+    use std::os::unix::fs::FileExt;
+    const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+    const SLOTS: [usize; 2] = [64, 192];
+    const KNOWN: u8 = 3;
+    let mut header = [0; 256];
+    let file = std::fs::File::open(path).ok()?;
+    file.read_exact_at(&mut header, 0).ok()?;
+    let [first, second] = SLOTS.map(|slot| header.get(slot).copied());
+    let newer = header.starts_with(MAGIC) && first == second;
+    first.filter(|version| newer && (KNOWN + 1..32).contains(version))
+}
+
 impl Index {
+    /// What of the database is of a later release, if anything is: the file's own format, or a table
+    /// of ours with a higher version.
+    pub(super) fn newer(path: &Path) -> Result<Option<String>> {
+        if let Some(version) = newer_format(path) {
+            return Ok(Some(format!("redb file format {version}")));
+        }
+        if !path.exists() {
+            return Ok(None);
+        }
+        let database = open_database(path)?;
+        let txn = database.begin_read()?;
+        let known: Vec<(String, u64)> = Self::names().into_iter().filter_map(version_of).collect();
+        let newer = txn.list_tables()?.find(|table| {
+            version_of(table.name()).is_some_and(|(base, version)| {
+                known
+                    .iter()
+                    .any(|(name, known)| *name == base && version > *known)
+            })
+        });
+        Ok(newer.map(|table| format!("table {}", table.name())))
+    }
+
+    fn names() -> Vec<&'static str> {
+        let mut names = vec![
+            COMPLETE.name(),
+            PAIRS.name(),
+            PAIRS_BACK.name(),
+            SEEDED.name(),
+            SEEDED_PATHS.name(),
+            SEEDED_IDS.name(),
+            LENT.name(),
+            PEERS.name(),
+            STATE.name(),
+        ];
+        names.extend(uses::names());
+        names
+    }
+
     pub(super) fn open(path: &Path) -> Result<Self> {
         let index = Self {
             path: path.to_owned(),
@@ -159,7 +218,10 @@ impl Index {
         self.with(|database| action(&database.begin_read()?))
     }
 
-    fn write<T>(&self, action: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+    pub(super) fn write<T>(
+        &self,
+        action: impl FnOnce(&WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
         self.with(|database| {
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::None)?;

@@ -155,6 +155,7 @@ impl Swarm {
             is_first: false,
         };
         let mut beacon_answered = false;
+        let mut their_key = None;
         let known = self.peers.get(&from);
         let seal_key = known.map(|peer| peer.seal_key);
         for message in messages {
@@ -182,6 +183,7 @@ impl Swarm {
                 Message::PleaseAlwaysReturnThisMessage(cookie) => {
                     greeting.their_cookie = Some(cookie.raw().to_owned());
                 }
+                Message::MyPublicKey(key) => their_key = Some(*key),
                 _ => {}
             }
         }
@@ -214,6 +216,7 @@ impl Swarm {
             if proved {
                 peer.answered = Some(now);
                 peer.probes_unanswered = 0;
+                peer.key = their_key.or(peer.key);
             }
             peer.returns_pings |= greeting.echo.is_some();
             if let Some((sent, sequence)) = peer.probe_sent
@@ -305,6 +308,9 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_peers();
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
+        if let Some(key) = &self.config.public_key {
+            encoder.my_public_key(key);
+        }
         add_cookies(&mut encoder, peer);
         encoder.finish();
         self.send(to, datagram);
