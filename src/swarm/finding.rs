@@ -157,12 +157,18 @@ impl Swarm {
     }
 
     /// Some nodes answer a stranger's first question with their cookie alone. Now that `from` has told
-    /// its own it is asked again what it was asked before, rather than after a while.
+    /// its own it is asked again for what nobody else has answered, rather than after a while.
     pub(super) fn ask_anew(&mut self, now: Time, from: SocketAddr) {
         let unanswered: Vec<ContentId> = self
             .fetches
             .iter()
-            .filter(|(_, fetch)| fetch.search.is_unanswered(from) && !fetch.is_refused(from))
+            .filter(|(_, fetch)| {
+                let looked_for = fetch.sought || fetch.is_wanted();
+                looked_for
+                    && fetch.sources.is_empty()
+                    && fetch.search.is_unanswered(from)
+                    && !fetch.is_refused(from)
+            })
             .map(|(id, _)| *id)
             .take(MOST_ANEW)
             .collect();
