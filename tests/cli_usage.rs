@@ -89,6 +89,9 @@ Commands:
   pin          Never give up this content, be it held now or later
   unpin        Let this content be given up again when room is needed
   gc           Give up content until the limits are kept, and what is of no use to anybody
+  verify       Read complete content once more and compare it with its hash
+  import       Put files into the store, sharing their blocks or the file itself where that can be
+  doctor       Check the store and this machine, and tell what is in force
   completions  Print the completions for a shell
 
 Options:

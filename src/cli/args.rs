@@ -115,7 +115,7 @@ pub enum Command {
     /// anyone has it. Ends with 1 if anything was not right.
     Verify(VerifyArgs),
 
-    /// Put files into the store, by sharing their blocks or the file itself where that can be
+    /// Put files into the store, sharing their blocks or the file itself where that can be
     ///
     /// Prints one line per file as sha256sum does. Folders are gone through; symbolic links inside
     /// them, special files and empty ones are left out.

@@ -110,6 +110,7 @@ impl State {
             || self.passed(&given, range);
         if may {
             self.given.note(&mut given, range);
+            self.is_reading(range);
         }
         may
     }
@@ -278,10 +279,13 @@ impl Transfer {
             if state.give(given, range, self.length) {
                 return Admission::Ready;
             }
+        }
+        let never = {
             let given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(failure) = state.never(&given, range, self.length) {
-                return Admission::Fails(failure);
-            }
+            state.never(&given, range, self.length)
+        };
+        if let Some(failure) = never {
+            return Admission::Fails(failure);
         }
         state.waiters.push(ReadWaiter {
             range,
