@@ -40,6 +40,9 @@ fn folder(place: &Place) -> std::path::PathBuf {
             .unwrap();
     }
     fs::write(folder.join("empty"), "").unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_100_000_000);
+    let empty = fs::File::open(folder.join("empty")).unwrap();
+    empty.set_modified(time).unwrap();
     symlink("deep/er", folder.join("way")).unwrap();
     symlink("/etc/passwd", folder.join("out")).unwrap();
     folder

@@ -381,7 +381,10 @@ fn every_change_is_refused_as_a_read_only_file_system() {
             ],
         ),
         ("touch", vec![mount.path("new").display().to_string()]),
-        ("mkdir", vec![mount.path("folder").display().to_string()]),
+        (
+            "mkdir",
+            vec![mount.path("new-folder").display().to_string()],
+        ),
         ("rm", vec!["-f".into(), held.display().to_string()]),
         (
             "mv",

@@ -257,6 +257,13 @@ impl Model {
                         "twice: {range:?} of {id}"
                     );
                 }
+                Event::Latest(_) | Event::LatestAsked { .. } => {
+                    panic!("nobody asked what was published");
+                }
+                Event::Claimed { id, length, by, .. } => {
+                    assert!(self.named.contains(&id) && length > 0 && !by.is_empty());
+                }
+                Event::Again { .. } => unreachable!("nothing is compared"),
                 Event::Asked(_) => unreachable!("the driver answers"),
             }
         }

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use serde::Deserialize;
 
 use super::values::{PeerName, parse_duration, parse_rate, parse_size};
-use crate::content::ContentId;
+use crate::content::{ContentId, PublishedName};
 
 /// A file system whose files are the content of the CJP2P (LCDP) peer-to-peer network
 ///
@@ -94,6 +94,16 @@ pub enum Command {
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
     Explain(ExplainArgs),
 
+    /// Publish a file under a name that can stand for something else later
+    ///
+    /// Hashes the file, serves it, and signs with the node's key that it is what the name now stands
+    /// for. Prints the path under which it is found on every mount: latest/KEY/NAME. Publishing again
+    /// under the same name replaces it. Others find it while a daemon (mount or seed) runs.
+    Publish(PublishArgs),
+
+    /// Publish nothing under a name any more
+    Unpublish(UnpublishArgs),
+
     /// List the content that is held: how much of it, when it was used, whether it is pinned
     Ls(LsArgs),
 
@@ -115,7 +125,7 @@ pub enum Command {
     /// anyone has it. Ends with 1 if anything was not right.
     Verify(VerifyArgs),
 
-    /// Put files into the store, sharing their blocks or the file itself where that can be
+    /// Put files into the store, by sharing their blocks or the file itself where that can be
     ///
     /// Prints one line per file as sha256sum does. Folders are gone through; symbolic links inside
     /// them, special files and empty ones are left out.
@@ -442,6 +452,38 @@ pub struct ExplainArgs {
 
     #[command(flatten)]
     pub report: ReportArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PublishArgs {
+    /// A file
+    #[arg(value_name = "PATH", required_unless_present = "list", conflicts_with = "list", value_hint = ValueHint::AnyPath)]
+    pub path: Option<PathBuf>,
+
+    /// Publish under NAME, which may hold slashes [default: the last part of PATH]
+    #[arg(long, value_name = "NAME", conflicts_with = "list")]
+    pub name: Option<PublishedName>,
+
+    /// List what is published
+    #[arg(long)]
+    pub list: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UnpublishArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub name: PublishedName,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 #[cfg(test)]

@@ -57,6 +57,9 @@ The configuration. Its keys are the names of the flags: store, bind, peer (a lis
 .I $XDG_DATA_HOME/cjp2pfs
 The store: what was fetched, and the index of what is seeded. One daemon at a time uses it.
 .TP
+.I node.key
+In the store: the node's key, under which it publishes. Only its owner may read it.
+.TP
 .I control.sock
 In the store: where the other commands reach the daemon (HTTP on a Unix socket).
 .TP

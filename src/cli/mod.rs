@@ -29,6 +29,7 @@ mod network_list;
 mod node_run;
 mod pin;
 mod progress;
+mod publish;
 mod report;
 mod seed;
 mod settings;
@@ -81,6 +82,8 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Peers(peers) => report::peers(&peers, config),
         Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
+        Command::Publish(publish) => publish::publish(&publish, config),
+        Command::Unpublish(unpublish) => publish::unpublish(&unpublish, config),
         Command::Ls(ls) => ls::run(&ls, config),
         Command::Pin(pin) => pin::pin(&pin, config),
         Command::Unpin(pin) => pin::unpin(&pin, config),

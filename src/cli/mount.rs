@@ -67,7 +67,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     thread::Builder::new()
         .name("unmounted".into())
         .spawn(move || {
-            watched.wait();
+            watched.wait_until_detached();
             let _ = end.send(Ending::Unmounted);
         })
         .context("cannot watch the mount")?;

@@ -59,6 +59,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         row("version", node.version.clone()),
         row("running for", human::duration(uptime)),
         row("listening on", node.address.to_string()),
+        row("key", node.public_key.clone()),
         row(
             "peers",
             format!("{} answering of {}", node.peers_answering, node.peers_known),

@@ -6,7 +6,9 @@
 mod groups;
 mod hasher;
 mod id;
+mod key;
 pub mod listing;
+mod name;
 mod range;
 pub mod tree;
 mod tree_writer;
@@ -14,7 +16,9 @@ mod tree_writer;
 pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
+pub use key::{KeyError, PublicKey, SecretKey, Signature};
 pub use listing::{Listing, ListingError};
+pub use name::{KeyedName, MAX_NAME, NameError, PublishedName, is_sound_id};
 pub use range::{ByteRange, RangeSet};
 
 /// Bytes in one leaf: the unit in which content is verified, kept track of on disk and asked for

@@ -19,8 +19,11 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 
 use super::socket::SocketPath;
-use super::{DaemonStatus, FetchEvent, SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded};
-use crate::content::ContentId;
+use super::{
+    DaemonStatus, FetchEvent, PublishEvent, PublishRequest, PublishedEntry, SeedEvent, SeedRequest,
+    Seeding, UnpublishRequest, UnseedRequest, Unseeded,
+};
+use crate::content::{ContentId, PublishedName};
 use crate::node::explain::Explanation;
 use crate::node::{NetworkContent, PeerStatus};
 
@@ -167,6 +170,67 @@ impl Client {
                     FetchEvent::Complete { length } => return Ok(length),
                     FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
                     FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
+                }
+            }
+        })
+    }
+
+    /// What it publishes.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn published(&self) -> Result<Vec<PublishedEntry>, ClientError> {
+        self.whole(Method::GET, "/published")
+    }
+
+    /// Lets it publish nothing under `name` any more; whether something was.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unpublish(&self, name: &PublishedName) -> Result<bool, ClientError> {
+        let request = UnpublishRequest {
+            name: name.to_string(),
+        };
+        let body = json(&request)?;
+        let asking = async {
+            let body = self
+                .ask_with(Method::POST, "/unpublish", body)
+                .await?
+                .into_body();
+            let body = http_body_util::Limited::new(body, LINE_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        self.within(ANSWER_LIMIT, asking)
+    }
+
+    /// Lets it hash, serve and publish the file at the absolute `path`; `tell` hears of each event
+    /// and may end it by `Break`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; what could not be published is [`ClientError::Refused`] with the reason.
+    pub fn publish(
+        &self,
+        path: &Path,
+        name: &PublishedName,
+        mut tell: impl FnMut(&PublishEvent) -> ControlFlow<()>,
+    ) -> Result<PublishedEntry, ClientError> {
+        let request = PublishRequest {
+            path: path.into(),
+            name: name.to_string(),
+        };
+        let asking = self.ask_with(Method::POST, "/publish", json(&request)?);
+        self.runtime.block_on(async {
+            let mut lines = Lines::of(asking.await?);
+            loop {
+                let event: PublishEvent = lines.next().await?;
+                if tell(&event).is_break() {
+                    return Err(ClientError::Interrupted);
+                }
+                match event {
+                    PublishEvent::Published(entry) => return Ok(entry),
+                    PublishEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    PublishEvent::Hashing { .. } => {}
                 }
             }
         })

@@ -8,6 +8,9 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `POST /publish` | body: a [`PublishRequest`]; one [`PublishEvent`] per line |
+//! | `POST /unpublish` | body: an [`UnpublishRequest`]; `true` if something was published |
+//! | `GET /published` | a JSON array of [`PublishedEntry`] |
 //! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
 //! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
 //! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
@@ -30,6 +33,7 @@ mod client;
 mod keeping;
 mod keeping_client;
 mod paths;
+mod publishing;
 mod routes;
 mod seeding;
 mod server;
@@ -44,6 +48,7 @@ use serde::{Deserialize, Serialize};
 pub use client::{Client, ClientError};
 pub use keeping::Removed;
 pub use paths::ToldPath;
+pub use publishing::{PublishEvent, PublishRequest, PublishedEntry, UnpublishRequest};
 pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
 pub use upkeep::ScrubEvent;

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::publishing;
 use super::seeding;
 use super::server::Daemon;
 use super::upkeep;
@@ -62,6 +63,7 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
         .route("/seeding", get(seeding::list))
+        .route("/published", get(publishing::published))
         .merge(keeping::routes())
         .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
@@ -69,6 +71,8 @@ pub fn router(daemon: Daemon) -> Router {
             Router::new()
                 .route("/seed", post(seeding::seed))
                 .route("/unseed", post(seeding::unseed))
+                .route("/publish", post(publishing::publish))
+                .route("/unpublish", post(publishing::unpublish))
                 .layer(DefaultBodyLimit::max(REQUEST)),
         )
         .with_state(Arc::new(shared))

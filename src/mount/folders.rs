@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::attributes::{Attributes, Listed};
 use super::inodes::Ino;
-use super::names::{BLAKE3_FOLDER, Folder, PUBLISHED_FOLDER, SEEDING_FOLDER};
+use super::names::{BLAKE3_FOLDER, Folder, LATEST_FOLDER, PUBLISHED_FOLDER, SEEDING_FOLDER};
+use super::places::{self, Place, PlaceEntry};
 use super::published::Spot;
 use crate::content::listing::{Node, Tree, What};
 use crate::content::{Hash, Kind};
@@ -60,6 +61,8 @@ impl Entry<'_> {
 pub struct Listing {
     named: Vec<(String, Attributes)>,
     contents: Vec<ContentInfo>,
+    /// What is named after `.` and `..`, in a folder that is made by naming it.
+    pub places: Vec<PlaceEntry>,
 }
 
 impl Listing {
@@ -73,7 +76,7 @@ impl Listing {
         let kind = match folder {
             Folder::Root => Some(Kind::Sha256),
             Folder::Blake3 => Some(Kind::Blake3),
-            Folder::Published | Folder::Seeding => None,
+            Folder::Published | Folder::Seeding | Folder::Latest => None,
         };
         contents.retain(|info| Some(info.id.kind) == kind);
         let own = Ino::of_folder(folder);
@@ -85,6 +88,7 @@ impl Listing {
                     (BLAKE3_FOLDER, Ino::BLAKE3),
                     (PUBLISHED_FOLDER, Ino::FOLDERS),
                     (SEEDING_FOLDER, Ino::SEEDING),
+                    (LATEST_FOLDER, Ino::LATEST),
                 ]
                 .map(fixed),
             );
@@ -93,6 +97,39 @@ impl Listing {
         Self {
             named: all,
             contents,
+            places: Vec::new(),
+        }
+    }
+
+    /// Of the folder `ino`, which is made by naming it.
+    #[must_use]
+    pub fn of_place(ino: Ino, entries: Vec<(String, PlaceEntry)>) -> Self {
+        let parent = if ino == Ino::LATEST {
+            Ino::ROOT
+        } else {
+            Ino::LATEST
+        };
+        let fixed = |(name, ino): (&str, Ino)| (name.to_owned(), Attributes::folder(ino));
+        let mut named: Vec<_> = [(".", ino), ("..", parent)].map(fixed).into();
+        let mut places = Vec::new();
+        for (name, entry) in entries {
+            let attributes = match &entry {
+                PlaceEntry::Folder(place) => Attributes::folder(places::number(place)),
+                PlaceEntry::Content(info) => Attributes {
+                    ino: Ino::of_content(&info.id),
+                    folder: false,
+                    length: info.length,
+                    lasting: false,
+                    listed: None,
+                },
+            };
+            named.push((name, attributes));
+            places.push(entry);
+        }
+        Self {
+            named,
+            contents: Vec::new(),
+            places,
         }
     }
 
@@ -116,6 +153,15 @@ pub enum OpenFolder {
     Fixed {
         /// Which.
         folder: Folder,
+        /// What was listed last.
+        listing: Mutex<Option<Arc<Listing>>>,
+    },
+    /// Made by naming it.
+    Place {
+        /// Its number.
+        ino: Ino,
+        /// Which; `None`: the one of keys.
+        place: Option<Place>,
         /// What was listed last.
         listing: Mutex<Option<Arc<Listing>>>,
     },
@@ -227,6 +273,7 @@ mod tests {
             length: 1,
             proven: true,
             present: 1,
+            verified: crate::node::Verified::Yes,
         }
     }
 
@@ -246,7 +293,15 @@ mod tests {
         ];
         assert_eq!(
             names(&Listing::new(Folder::Root, Vec::new(), contents.clone())),
-            [".", "..", "blake3", "folder", "seeding", &"aa".repeat(32)]
+            [
+                ".",
+                "..",
+                "blake3",
+                "folder",
+                "seeding",
+                "latest",
+                &"aa".repeat(32)
+            ]
         );
         assert_eq!(
             names(&Listing::new(Folder::Blake3, Vec::new(), contents)),

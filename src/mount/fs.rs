@@ -8,8 +8,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tracing::{debug, error};
@@ -22,13 +22,14 @@ use super::folders::{
 use super::handles::{Fh, Handles};
 use super::inodes::{Ino, Inodes, OpenMode, Passage};
 use super::names::{self, Folder, Name};
+use super::places::{self, Place, PlaceEntry, Places};
 use super::published::{Published, Spot, Way};
 use super::source::{Reading, Source, Space};
 use super::watcher::Watcher;
 use super::xattrs;
-use crate::content::ContentId;
 use crate::content::listing::{MAX_LISTING, Tree, What};
-use crate::node::{ContentInfo, DoneRead, Failure};
+use crate::content::{ContentId, KeyedName};
+use crate::node::{ContentInfo, DoneRead, Failure, Named};
 
 /// A file that has been opened.
 pub struct Opened<K = ()> {
@@ -67,11 +68,15 @@ struct OpenFile<R> {
     reader: Option<R>,
 }
 
+/// One of the ways to read from a handle.
+type Read<S> = fn(&<S as Source>::Reader, u64, u32, DoneRead) -> Option<<S as Source>::Waiting>;
+
 /// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
 /// knows it by.
 pub struct FileSystem<S: Source, K = ()> {
     source: S,
     inodes: Inodes<K>,
+    places: Places,
     files: Handles<OpenFile<S::Reader>>,
     folders: Handles<OpenFolder>,
     published: Published,
@@ -86,6 +91,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         Ok(Arc::new(Self {
             source,
             inodes: Inodes::default(),
+            places: Places::default(),
             files: Handles::default(),
             folders: Handles::default(),
             published: Published::default(),
@@ -111,6 +117,16 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
     {
+        if let Some(place) = self.places.get(parent) {
+            return match place.name(name.as_bytes()) {
+                Ok(of) => self.lookup_latest(of, pid, done),
+                Err(errno) => done(Err(errno)),
+            };
+        }
+        if parent == Ino::LATEST {
+            let key = places::parse_key(name.as_bytes());
+            return done(key.map(|key| self.places.tell(Place::Key(key))));
+        }
         let Some(folder) = parent.folder() else {
             return match Spot::of(parent) {
                 Some(spot) => self.lookup_published(spot, name, pid, done),
@@ -152,6 +168,35 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         }
     }
 
+    /// Looks up what a key has published under a name. What that is can change, so the kernel may go
+    /// by it for a moment only; what is open stays what it was, since other content is another inode.
+    fn lookup_latest<D>(self: &Arc<Self>, of: KeyedName, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        let fs = Arc::clone(self);
+        let place = Place::Below(of.clone());
+        let waiting = self.source.latest(
+            of,
+            Box::new(move |named| match named.map_err(Errno::of_lookup) {
+                Err(errno) => done(Err(errno)),
+                Ok(Named::Folder) => done(Ok(fs.places.tell(place))),
+                Ok(Named::Published(latest)) => {
+                    let id = ContentId::sha256(latest.sha256.0);
+                    fs.lookup_content(id, pid, move |found| {
+                        done(found.map(|attributes| Attributes {
+                            lasting: false,
+                            ..attributes
+                        }));
+                    });
+                }
+            }),
+        );
+        if let Some(waiting) = waiting {
+            self.watcher.watch(pid, waiting);
+        }
+    }
+
     /// Looks up a published folder.
     fn lookup_way<D>(self: &Arc<Self>, way: Way, pid: u32, done: D)
     where
@@ -185,6 +230,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         };
         self.with_tree(way.listing(), pid, move |fs, tree| {
             done(tree.and_then(|tree| {
+                let folder = tree.node(parent.node).ok_or(Errno::ESTALE)?;
+                if !matches!(folder.what, What::Folder(_)) {
+                    return Err(Errno::ENOTDIR);
+                }
                 let node = tree.find(parent.node, &name).ok_or(Errno::ENOENT)?;
                 fs.tell(&tree, Spot { node, ..parent })
             }));
@@ -268,11 +317,16 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// The caller knows of `ino` `count` times less.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.inodes.forget(ino, count);
+        self.places.forget(ino, count);
+    }
+
+    fn is_folder(&self, ino: Ino) -> bool {
+        ino.folder().is_some() || self.places.get(ino).is_some()
     }
 
     /// What `stat` shows. Never waits.
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, Errno> {
-        if ino.folder().is_some() {
+        if self.is_folder(ino) {
             return Ok(Attributes::folder(ino));
         }
         if let Some(spot) = Spot::of(ino)
@@ -304,7 +358,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
     /// the content and has to look for it again.
     pub fn open(self: &Arc<Self>, ino: Ino, pid: u32, opening: impl Opening<K>) {
-        if ino.folder().is_some() {
+        if self.is_folder(ino) {
             return opening.done(Err(Errno::EISDIR));
         }
         let Some((id, _)) = self.inodes.content(ino) else {
@@ -399,15 +453,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         self.read_by(S::Reader::fill, fh, offset, length, pid, done);
     }
 
-    fn read_by<D>(
-        &self,
-        read: fn(&S::Reader, u64, u32, DoneRead) -> Option<S::Waiting>,
-        fh: Fh,
-        offset: u64,
-        length: u32,
-        pid: u32,
-        done: D,
-    ) where
+    fn read_by<D>(&self, read: Read<S>, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);
@@ -457,6 +504,15 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<Fh, Errno>) + Send + 'static,
     {
+        let place = self.places.get(ino);
+        if ino == Ino::LATEST || place.is_some() {
+            let listing = Mutex::new(None);
+            return done(Ok(self.folders.insert(OpenFolder::Place {
+                ino,
+                place,
+                listing,
+            })));
+        }
         if let Some(folder) = ino.folder() {
             return done(Ok(self.folders.insert(OpenFolder::new(folder))));
         }
@@ -477,6 +533,35 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         });
     }
 
+    /// What is in a folder that is made by naming it, now.
+    fn look_into(&self, ino: Ino, place: Option<&Place>) -> Listing {
+        let names = self.source.names(LISTING_LIMIT);
+        let entries = places::list(place, &names, |id| self.source.info(id));
+        Listing::of_place(ino, entries)
+    }
+
+    /// Tells the kernel of what lies before `position` in such a folder, if it is one.
+    fn tell_place(&self, open: &OpenFolder, position: u64) -> Option<Attributes> {
+        let OpenFolder::Place {
+            ino,
+            place,
+            listing,
+        } = open
+        else {
+            return None;
+        };
+        let listing = listing_at(listing, position, || self.look_into(*ino, place.as_ref()));
+        // After `.` and `..`.
+        let at = usize::try_from(position.checked_sub(3)?).ok()?;
+        Some(match listing.places.get(at)? {
+            PlaceEntry::Folder(place) => self.places.tell(place.clone()),
+            PlaceEntry::Content(info) => Attributes {
+                lasting: false,
+                ..self.inodes.listed(info)
+            },
+        })
+    }
+
     /// What is in a folder of the tree of names, now.
     fn look(&self, folder: Folder) -> Listing {
         let (mut named, mut contents) = (Vec::new(), Vec::new());
@@ -490,6 +575,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             Attributes::published_folder(spot.ino(), modified.unwrap_or_default())
         };
         match folder {
+            Folder::Latest => {}
             Folder::Root | Folder::Blake3 => contents = self.source.contents(LISTING_LIMIT),
             Folder::Published => {
                 let all = self.published.listings();
@@ -532,12 +618,19 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             OpenFolder::Fixed { folder, listing } => {
                 Some(listing_at(listing, position, || self.look(*folder)))
             }
+            OpenFolder::Place {
+                ino,
+                place,
+                listing,
+            } => Some(listing_at(listing, position, || {
+                self.look_into(*ino, place.as_ref())
+            })),
             OpenFolder::Published { .. } => None,
         };
         let entry = |position| match (&fixed, &*folder) {
             (Some(listing), _) => listing.entry(position),
             (None, OpenFolder::Published { spot, tree }) => published_entry(tree, *spot, position),
-            (None, OpenFolder::Fixed { .. }) => None,
+            (None, _) => None,
         };
         let mut position = position;
         while let Some(entry) = entry(position) {
@@ -557,11 +650,20 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         position: u64,
         mut add: impl FnMut(u64, &Entry<'_>, &Attributes) -> bool,
     ) -> Result<(), Errno> {
-        let tree = match self.folders.get(fh).as_deref() {
+        let open = self.folders.get(fh);
+        let tree = match open.as_deref() {
             Some(OpenFolder::Published { tree, .. }) => Some(Arc::clone(tree)),
             _ => None,
         };
         self.list(fh, position, |position, entry| {
+            let placed = open.as_deref();
+            if let Some(told) = placed.and_then(|open| self.tell_place(open, position)) {
+                let full = add(position, entry, &told);
+                if full {
+                    self.forget(told.ino, 1);
+                }
+                return full;
+            }
             let attributes = match (entry, &tree) {
                 (Entry::Content(info), _) => self.inodes.listed(info),
                 (Entry::Named(_, attributes), Some(tree)) => match Spot::of(attributes.ino) {
@@ -608,6 +710,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             length,
             proven: false,
             present: 0,
+            verified: crate::node::Verified::No,
         });
         xattrs::value(&info, name)
     }

@@ -27,6 +27,8 @@ impl Ino {
     pub const FOLDERS: Self = Self(3);
     /// `seeding/`.
     pub const SEEDING: Self = Self(4);
+    /// `latest/`.
+    pub const LATEST: Self = Self(5);
 
     /// The number that content of this id has, but for a collision: the head of its hash, so that
     /// a file keeps its number from mount to mount. Between 2^62 and 2^63, apart from the folders'
@@ -45,6 +47,7 @@ impl Ino {
             Folder::Blake3 => Self::BLAKE3,
             Folder::Published => Self::FOLDERS,
             Folder::Seeding => Self::SEEDING,
+            Folder::Latest => Self::LATEST,
         }
     }
 
@@ -56,6 +59,7 @@ impl Ino {
             Self::BLAKE3 => Some(Folder::Blake3),
             Self::FOLDERS => Some(Folder::Published),
             Self::SEEDING => Some(Folder::Seeding),
+            Self::LATEST => Some(Folder::Latest),
             _ => None,
         }
     }
@@ -356,6 +360,7 @@ mod tests {
             length: 7,
             proven,
             present: 0,
+            verified: crate::node::Verified::default(),
         }
     }
 

@@ -43,6 +43,7 @@
 //! nobody else maps it.
 
 mod attributes;
+mod detached;
 mod errno;
 mod folders;
 mod fs;
@@ -55,6 +56,7 @@ mod mountinfo;
 mod mountpoint;
 mod names;
 mod node_source;
+mod places;
 mod published;
 mod session;
 mod signals;

@@ -3,6 +3,7 @@
 //! ```text
 //! <sha256>[.anything]         content by SHA-256
 //! blake3/<hex>[.anything]     content by BLAKE3
+//! latest/<key>/<name>         what a key has published under a name (see `places`)
 //! folder/<sha256>/...         a published folder, by the SHA-256 of its listing
 //! seeding/<name>/...          what this node seeds
 //! ```
@@ -18,6 +19,9 @@ pub const MAX_NAME: usize = 255;
 
 /// The name of the folder of content by BLAKE3.
 pub const BLAKE3_FOLDER: &str = "blake3";
+
+/// The name of the folder of what is published under names.
+pub const LATEST_FOLDER: &str = "latest";
 
 /// The name of the folder of published folders.
 pub const PUBLISHED_FOLDER: &str = "folder";
@@ -35,6 +39,8 @@ pub enum Folder {
     Root,
     /// `blake3/`.
     Blake3,
+    /// `latest/`: keys.
+    Latest,
     /// `folder/`.
     Published,
     /// `seeding/`.
@@ -64,6 +70,7 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
     }
     let folders = [
         (BLAKE3_FOLDER, Folder::Blake3),
+        (LATEST_FOLDER, Folder::Latest),
         (PUBLISHED_FOLDER, Folder::Published),
         (SEEDING_FOLDER, Folder::Seeding),
     ];
@@ -83,6 +90,8 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
     Ok(Name::Content(match folder {
         Folder::Published => return Ok(Name::Published(ContentId::sha256(hash.0))),
         Folder::Blake3 => ContentId::blake3(hash.0),
+        // Keys, which are no content.
+        Folder::Latest => return Err(Errno::ENOENT),
         Folder::Root | Folder::Seeding => ContentId::sha256(hash.0),
     }))
 }

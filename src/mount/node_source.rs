@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::source::{Backing, Reading, Seeded, Source, Space, Waiting};
-use crate::content::ContentId;
+use crate::content::{ContentId, KeyedName};
 use crate::node::seeding::{RootStatus, Seeder};
-use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
+use crate::node::{ContentInfo, Done, DoneRead, Failure, Latest, Named, Node, Pending, Reader};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
@@ -62,6 +62,16 @@ impl Source for NodeSource {
 
     fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
         self.node.fetch(id, done)
+    }
+
+    fn latest(&self, of: KeyedName, done: Done<Named>) -> Option<Pending> {
+        self.node.latest(of, done)
+    }
+
+    fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
+        let names = self.node.known_names(limit).into_iter();
+        let name = |(of, latest): (KeyedName, Latest)| (of, ContentId::sha256(latest.sha256.0));
+        names.map(name).collect()
     }
 
     fn seeding(&self) -> Vec<Seeded> {

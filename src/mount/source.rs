@@ -7,8 +7,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::content::ContentId;
-use crate::node::{ContentInfo, Done, DoneRead, Failure};
+use crate::content::{ContentId, KeyedName};
+use crate::node::{ContentInfo, Done, DoneRead, Failure, Named};
 
 /// Where content comes from.
 pub trait Source: Send + Sync + 'static {
@@ -30,6 +30,20 @@ pub trait Source: Send + Sync + 'static {
 
     /// What is held or in flight, at most `limit` of it: content of which `info` knows.
     fn contents(&self, limit: usize) -> Vec<ContentInfo>;
+
+    /// Finds out what a name under a key stands for. What is known and fresh answers on this thread
+    /// before the call returns, and then `None` is returned.
+    fn latest(&self, of: KeyedName, done: Done<Named>) -> Option<Self::Waiting> {
+        let _ = of;
+        done(Err(Failure::NotFound));
+        None
+    }
+
+    /// Names that are known and what they stand for, at most `limit` of them.
+    fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
+        let _ = limit;
+        Vec::new()
+    }
 
     /// How much room there is, for `statfs`.
     fn space(&self) -> Space;

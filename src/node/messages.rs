@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
+use super::claims::Claim;
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName};
 use crate::store::Content;
 use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
+use crate::wire::SignedLatest;
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -26,6 +29,15 @@ pub(super) enum Command {
     Distrust(ContentId, Vec<SocketAddr>),
     /// Fetches from this source alone, to find a liar; `None`: from all again.
     Only(ContentId, Option<SocketAddr>),
+    /// Asks another source than these for bytes that are here.
+    AskAgain(ContentId, ByteRange, Vec<SocketAddr>),
+    /// Asks these for nothing of it before `Reinstate`.
+    Suspend(ContentId, Vec<SocketAddr>),
+    Reinstate(ContentId),
+    /// The content does not have this BLAKE3.
+    Refute(ContentId, Hash),
+    /// Nothing can be verified with this BLAKE3.
+    PassOver(ContentId, Hash),
     /// The host could not put some fragmented datagrams together.
     FragmentsFail,
     Read(Box<Read>),
@@ -37,6 +49,11 @@ pub(super) enum Command {
     },
     /// What the swarm knows of it, for people.
     Explain(ContentId, Sender<Option<Explanation>>),
+    /// Tells who asks what this node has published.
+    KnowLatest(Box<SignedLatest>),
+    ForgetLatest(KeyedName),
+    /// Asks peers what was published under a name, for so long at most.
+    AskLatest(KeyedName, Duration),
     Stop,
 }
 
@@ -78,6 +95,12 @@ pub(super) struct Lists {
 /// What the writer thread is given.
 pub(super) enum Arrival {
     Found(ContentId, u64),
+    /// What most peers say its BLAKE3 is.
+    Claimed(ContentId, Claim),
+    /// What a second peer gave for bytes that are here.
+    Again(ContentId, ByteRange, Option<(SocketAddr, Vec<u8>)>),
+    /// Peers were asked what was published under a name; whether one heard it.
+    LatestAsked(KeyedName, bool),
     Data {
         id: ContentId,
         offset: u64,
@@ -94,6 +117,8 @@ pub(super) enum Keep {
     Idle(Arc<Transfer>),
     /// Much has been written since the last sync.
     Sync,
+    /// What a key published, to be written down.
+    Latest(Box<SignedLatest>),
     /// Files to close.
     Close(Vec<Content>),
     /// Peers that answer, to be written down.

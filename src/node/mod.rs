@@ -7,6 +7,8 @@
 
 mod afloat;
 mod batches;
+mod claims;
+mod compare;
 pub mod explain;
 mod fetches;
 mod given;
@@ -15,14 +17,17 @@ mod lan;
 mod leaves;
 mod lookups;
 mod messages;
+mod names;
 mod network;
 mod network_list;
 mod pending;
 mod pieces;
 mod prover;
+pub mod publishing;
 mod readahead;
 mod reader;
 mod reassembly;
+mod repair;
 mod runs;
 mod scratch;
 pub mod seeding;
@@ -43,20 +48,23 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::content::ContentId;
+use crate::content::{ContentId, PublicKey};
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
+use crate::wire::SignedLatest;
 
 pub use afloat::DiskTrouble;
+pub use names::{Latest, Named, publish};
 pub use network_list::NetworkContent;
 pub use pending::Pending;
-pub use reader::Reader;
+pub use reader::{Backing, Reader};
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
-    PeerStatus, StartError, Status,
+    PeerStatus, StartError, Status, Verified,
 };
 
 use messages::{Arrival, Command, Keep, Report};
+use names::Names;
 use network::{Mailbox, Network};
 use shared::Shared;
 use socket::Socket;
@@ -100,7 +108,10 @@ impl Node {
             source,
         })?;
         let started = Instant::now();
-        let swarm = make_swarm(&config, &store)?;
+        let secret = store.node_key()?;
+        let latest = store.remembered_latest();
+        let names = Names::new(secret.clone(), &latest);
+        let swarm = make_swarm(&config, &store, secret.public(), latest)?;
 
         let (arrivals, arrived) = mpsc::channel();
         let (to_prove, proving) = mpsc::channel();
@@ -118,6 +129,7 @@ impl Node {
                 arrivals,
                 to_prove,
                 to_keep,
+                names,
             )
         });
         let disk_asks = Arc::new(AtomicUsize::new(0));
@@ -313,6 +325,7 @@ impl Node {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.0.address,
+            public_key: format!("0x{}", self.public_key()),
             uptime_seconds: self.0.started.elapsed().as_secs_f64(),
             peers_known: peers.len(),
             peers_answering: peers.iter().filter(|peer| peer.answering).count(),
@@ -395,16 +408,26 @@ fn bind(address: SocketAddr) -> Result<(Socket, bool), StartError> {
     }
 }
 
-fn make_swarm(config: &Config, store: &Store) -> Result<Swarm, StartError> {
+fn make_swarm(
+    config: &Config,
+    store: &Store,
+    key: PublicKey,
+    latest: Vec<SignedLatest>,
+) -> Result<Swarm, StartError> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StartError::Threads(io::Error::other(error)))?;
     let limits = crate::swarm::Config {
         upload_limit: config.upload_limit,
         upload_limit_per_address: config.upload_limit_per_address,
         download_limit: config.download_limit,
+        public_key: Some(key),
         ..crate::swarm::Config::default()
     };
     let mut swarm = Swarm::new(limits, seed, Time::ZERO);
+    for latest in latest {
+        let own = latest.of.key == key;
+        swarm.know_latest(Time::ZERO, latest, own);
+    }
     for peer in &config.peers {
         swarm.add_peer(Time::ZERO, *peer);
     }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use super::Failure;
+use super::names::Named;
 use super::shared::Shared;
 use super::types::{ContentInfo, Done, DoneRead};
 use crate::content::ContentId;
@@ -66,15 +67,36 @@ impl Waiting for ValueTicket<ContentInfo> {
     }
 }
 
+impl Waiting for ValueTicket<Named> {
+    fn is_done(&self) -> bool {
+        self.done
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .is_none()
+    }
+
+    fn fail(&self, failure: Failure) -> bool {
+        self.take().map(|done| done(Err(failure))).is_some()
+    }
+}
+
 /// An operation that waits. Dropping it changes nothing; it ends by itself at its limit.
 pub struct Pending {
     ticket: Arc<dyn Waiting>,
-    id: ContentId,
+    /// Of what content, if it is about content.
+    id: Option<ContentId>,
     node: Weak<Shared>,
 }
 
 impl Pending {
     pub(super) fn new(ticket: Arc<dyn Waiting>, id: ContentId, node: Weak<Shared>) -> Self {
+        let id = Some(id);
+        Self { ticket, id, node }
+    }
+
+    /// An operation that is not about content.
+    pub(super) fn of_value(ticket: Arc<dyn Waiting>, node: Weak<Shared>) -> Self {
+        let id = None;
         Self { ticket, id, node }
     }
 
@@ -88,8 +110,9 @@ impl Pending {
     pub fn cancel(&self, failure: Failure) {
         if self.ticket.fail(failure)
             && let Some(node) = self.node.upgrade()
+            && let Some(id) = self.id
         {
-            node.forget_ended(self.id);
+            node.forget_ended(id);
         }
     }
 }

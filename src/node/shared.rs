@@ -21,14 +21,16 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
+use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::runs::Pool;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
-use super::types::{Config, ContentInfo, Failure};
+use super::types::{Config, ContentInfo, Failure, Verified};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Store, StoreError};
 use crate::swarm::Class;
@@ -71,6 +73,10 @@ pub(super) struct Shared {
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
     /// What the disk failed with, while content goes through memory for it.
     pub trouble: Mutex<Option<(i32, Instant)>>,
+    /// What most peers say the BLAKE3 of some content is.
+    pub claims: Mutex<LruCache<ContentId, Claim>>,
+    /// What is published under names.
+    pub names: Mutex<Names>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -89,6 +95,7 @@ impl Shared {
         arrivals: Sender<Arrival>,
         to_prove: Sender<Option<Arc<Transfer>>>,
         to_keep: Sender<Keep>,
+        names: Names,
     ) -> Self {
         let left_over = store
             .partials()
@@ -123,6 +130,8 @@ impl Shared {
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
             trouble: Mutex::default(),
+            claims: Mutex::new(LruCache::new(remembered)),
+            names: Mutex::new(names),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -246,6 +255,7 @@ impl Shared {
                     length,
                     proven: true,
                     present: length,
+                    verified: Verified::Yes,
                 },
             );
         }
@@ -257,6 +267,7 @@ impl Shared {
                     length: left.length,
                     proven: false,
                     present: left.present,
+                    verified: Verified::No,
                 });
             }
         }
@@ -274,6 +285,7 @@ impl Shared {
         for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
             asker.ticket.fail(Failure::Stopped);
         }
+        self.expire_names(None);
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);
         }

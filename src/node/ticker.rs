@@ -46,6 +46,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             shared.postpone_limits(lost);
         }
         shared.expire_lookups(now);
+        shared.expire_names(Some(now));
         for transfer in shared.transfers() {
             let (mut released, changed) = transfer.expire(now, shared.config.read_timeout);
             for whole in std::mem::take(&mut released.wholes) {
@@ -60,6 +61,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             shared.press_for_nodes(&transfer, now);
             if transfer.is_stalled(now, TRIAL) {
                 shared.next_on_trial(transfer.id, TRIAL);
+                shared.ask_everybody(&transfer);
                 // Should anything that arrived have gone astray on its way, this finds it.
                 for range in transfer.lacking_of_wanted() {
                     shared.mailbox.post(Command::Refetch(transfer.id, range));

@@ -80,6 +80,23 @@ pub enum StoreError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Others could read, and use, the node's key.
+    #[error(
+        "the key {} is open to others (mode {mode:04o}); `chmod 600` closes it",
+        path.display()
+    )]
+    KeyIsOpen {
+        /// The file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The file of the node's key holds something else.
+    #[error("{} holds no key: 64 hexadecimal digits are expected", path.display())]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// The embedded database refused.
     #[error("the index of the store failed")]
     Index(#[source] Box<redb::Error>),

@@ -218,7 +218,10 @@ impl Index {
         self.with(|database| action(&database.begin_read()?))
     }
 
-    fn write<T>(&self, action: impl FnOnce(&WriteTransaction) -> Result<T>) -> Result<T> {
+    pub(super) fn write<T>(
+        &self,
+        action: impl FnOnce(&WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
         self.with(|database| {
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::None)?;

@@ -43,6 +43,8 @@ pub(super) struct Greeting {
     pub echo: Option<u64>,
     /// What it asks us to return, raw.
     pub their_cookie: Option<String>,
+    /// It had not asked us to return anything before.
+    pub is_first: bool,
 }
 
 impl Swarm {
@@ -150,8 +152,10 @@ impl Swarm {
             verified: false,
             echo: None,
             their_cookie: None,
+            is_first: false,
         };
         let mut beacon_answered = false;
+        let mut their_key = None;
         let known = self.peers.get(&from);
         let seal_key = known.map(|peer| peer.seal_key);
         for message in messages {
@@ -179,6 +183,7 @@ impl Swarm {
                 Message::PleaseAlwaysReturnThisMessage(cookie) => {
                     greeting.their_cookie = Some(cookie.raw().to_owned());
                 }
+                Message::MyPublicKey(key) => their_key = Some(*key),
                 _ => {}
             }
         }
@@ -205,11 +210,13 @@ impl Swarm {
                 && (proved || peer.their_cookie.is_none())
                 && peer.their_cookie.as_deref() != Some(cookie)
             {
+                greeting.is_first = peer.their_cookie.is_none();
                 peer.their_cookie = Some(cookie.as_str().into());
             }
             if proved {
                 peer.answered = Some(now);
                 peer.probes_unanswered = 0;
+                peer.key = their_key.or(peer.key);
             }
             peer.returns_pings |= greeting.echo.is_some();
             if let Some((sent, sequence)) = peer.probe_sent
@@ -301,6 +308,9 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_peers();
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
+        if let Some(key) = &self.config.public_key {
+            encoder.my_public_key(key);
+        }
         add_cookies(&mut encoder, peer);
         encoder.finish();
         self.send(to, datagram);

@@ -10,7 +10,7 @@ use super::parts::CROWD_LASTS;
 use super::peer::{Purpose, Request};
 use super::search::{ENOUGH_SOURCES, MOST_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
-use crate::content::{ByteRange, ContentId, MAX_LENGTH};
+use crate::content::{ByteRange, ContentId, Kind, MAX_LENGTH};
 use crate::wire::Encoder;
 
 /// Search questions that may be asked at once, and how many more each second.
@@ -22,6 +22,8 @@ pub(super) const HEARSAY_BURST: f64 = 64.0;
 const HEARSAY_RATE: f64 = 2.0;
 /// Bytes that a search question asks for: what deployed nodes give to strangers.
 const SEARCH_LENGTH: u64 = 32;
+/// Ids that a peer is asked for anew when it can answer in full.
+const MOST_ANEW: usize = 8;
 /// How long the claims of others are waited for after the first, at most.
 const LONGEST_COUNT: Duration = Duration::from_millis(50);
 /// Others that somebody must name to be taken for a crowd, and how long from the start on.
@@ -61,6 +63,7 @@ impl Swarm {
             .filter(|(address, source)| {
                 source.rest_until <= now
                     && !source.is_barren(Class::Bulk)
+                    && !fetch.is_suspended(**address)
                     && peers
                         .get(address)
                         .is_some_and(|peer| peer.is_open() && peer.bench_until <= now)
@@ -143,11 +146,33 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_content(&id, range.start, range.len());
         encoder.which_parts_do_you_have(&id);
+        if id.kind == Kind::Sha256 {
+            encoder.what_is_its_blake3(&id);
+        }
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
         add_cookies(&mut encoder, peer);
         encoder.finish();
         self.active.insert(to);
         self.send(to, datagram);
+    }
+
+    /// Some nodes answer a stranger's first question with their cookie alone. Now that `from` has told
+    /// its own it is asked again what it was asked before, rather than after a while.
+    pub(super) fn ask_anew(&mut self, now: Time, from: SocketAddr) {
+        let unanswered: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.search.is_unanswered(from) && !fetch.is_refused(from))
+            .map(|(id, _)| *id)
+            .take(MOST_ANEW)
+            .collect();
+        for id in unanswered {
+            if self.search_tokens < 1.0 {
+                return;
+            }
+            self.search_tokens -= 1.0;
+            self.ask_whether(now, id, from);
+        }
     }
 
     /// Peers that showed an interest in `id` are asked next, if we look for it ourselves.
@@ -316,6 +341,7 @@ impl Swarm {
             fetch.unwant(ByteRange::new(length, u64::MAX));
             self.events.push_back(Event::Found { id, length });
         }
+        self.tell_claim(id);
         self.mark_ready(id);
     }
 

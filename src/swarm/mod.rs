@@ -19,9 +19,11 @@
 
 mod acquaintance;
 mod address;
+mod again;
 mod asking;
 mod bottleneck;
 mod bucket;
+mod claims;
 mod congestion;
 mod cookie;
 mod explain;
@@ -29,6 +31,7 @@ mod fetch;
 mod finding;
 mod interest;
 mod listing;
+mod names;
 mod parts;
 mod peer;
 mod picking;
@@ -47,16 +50,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::content::{ByteRange, ContentId};
-use crate::wire::{self, Message};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, PublicKey};
+use crate::wire::{self, Message, SignedLatest};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
-pub use fetch::Class;
+pub use fetch::{Class, votes};
 pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
-pub use serving::{Answer, Ask, Held, MAX_ANSWER, Question};
+pub use serving::{Answer, Ask, Held, KnownBlake3, MAX_ANSWER, Question};
 pub use time::Time;
 
 use bottleneck::Bottleneck;
@@ -65,6 +68,7 @@ use cookie::Secret;
 use fetch::Fetch;
 use interest::Interest;
 use listing::Listings;
+use names::Names;
 use peer::Peer;
 use repeats::Repeats;
 use serving::Reply;
@@ -93,6 +97,8 @@ pub struct Config {
     pub request_length: u64,
     /// Whether known peers are probed now and then, and asked for others.
     pub probe: bool,
+    /// The node's key, which peers are told.
+    pub public_key: Option<PublicKey>,
 }
 
 impl Default for Config {
@@ -105,11 +111,14 @@ impl Default for Config {
             download_limit: None,
             request_length: ONE_PACKET,
             probe: true,
+            public_key: None,
         }
     }
 }
 
 /// What the application is to know or to do.
+// Asks are the most of them where it matters: a box for each would cost more than the room.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Event {
     /// An id that was looked for exists and has this length, as far as the peers that answered
@@ -131,8 +140,40 @@ pub enum Event {
         /// Who sent them.
         from: SocketAddr,
     },
+    /// What most of the peers that told say the BLAKE3 of content by SHA-256 is. Comes again when
+    /// more say so, or another claim has more support.
+    Claimed {
+        /// Of what.
+        id: ContentId,
+        /// The length of the whole for which it is claimed.
+        length: u64,
+        /// The claim.
+        blake3: Hash,
+        /// Who says so.
+        by: Vec<SocketAddr>,
+    },
+    /// What a second peer says to bytes that were asked for with [`Swarm::ask_again`]. Comes once for
+    /// each such question, unless its id is forgotten before.
+    Again {
+        /// Of what.
+        id: ContentId,
+        /// Which bytes were asked for: of those wanted, the first ones.
+        range: ByteRange,
+        /// Who answered, and the bytes of `range`; `None`: there is nobody to ask, or it did not
+        /// give them.
+        answer: Option<(SocketAddr, Vec<u8>)>,
+    },
     /// A peer asks for content; read it and call [`Swarm::answer`], or drop it.
     Asked(Ask),
+    /// What a key published, newer than what was known; its signature is good.
+    Latest(Box<SignedLatest>),
+    /// [`Swarm::ask_latest`] has ended.
+    LatestAsked {
+        /// The key and the name.
+        of: KeyedName,
+        /// Whether any peer heard the question.
+        answered: bool,
+    },
 }
 
 /// The state machine. See the module for how it is driven.
@@ -159,6 +200,7 @@ pub struct Swarm {
     outbox: VecDeque<(SocketAddr, Vec<u8>)>,
     events: VecDeque<Event>,
     interest: Interest,
+    names: Names,
     listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
@@ -208,6 +250,7 @@ impl Swarm {
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             interest: Interest::default(),
+            names: Names::default(),
             listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
@@ -273,6 +316,16 @@ impl Swarm {
                         self.note_fetch_due(id);
                     }
                 }
+                Message::WhatIsItsBlake3 { id } => {
+                    if let Some(id) = id.content() {
+                        reply.blake3_of(id);
+                    }
+                }
+                Message::ItsBlake3Is { id, blake3, eof } => {
+                    if let Some(id) = id.content() {
+                        self.handle_blake3(from, &greeting, id, *blake3, *eof);
+                    }
+                }
                 Message::PleaseListContent => reply.list = true,
                 Message::ContentList(results) => {
                     self.handle_list(now, from, &greeting, results);
@@ -307,9 +360,21 @@ impl Swarm {
                         self.note_fetch_due(id);
                     }
                 }
+                Message::GetLatest(of) => reply.latest_of(of),
+                Message::WhereAreThey(key) => reply.where_is(*key),
+                Message::SignedMessage(signed) => {
+                    self.handle_signed(now, from, &greeting, signed);
+                }
+                Message::Forwarded { source, messages } => {
+                    self.handle_forwarded(now, from, &greeting, *source, messages);
+                }
                 _ => {}
             }
         }
+        if greeting.is_first {
+            self.ask_anew(now, from);
+        }
+        self.settle_inquiries(now, from, &greeting);
         if greeting.verified {
             for id in reply.ids() {
                 self.handle_asker(now, from, id);
@@ -330,6 +395,7 @@ impl Swarm {
             self.note_fetch_due(id);
         }
         self.run_probes(now);
+        self.run_inquiries(now);
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING;
             self.interest.tidy(now);
@@ -378,7 +444,11 @@ impl Swarm {
         if let Some(release) = self.uplink.next_release() {
             next = next.min(release);
         }
-        let timers = [self.peer_timers.next(), self.fetch_timers.next()];
+        let timers = [
+            self.peer_timers.next(),
+            self.fetch_timers.next(),
+            self.names.next_due(),
+        ];
         for due in timers.into_iter().flatten() {
             next = next.min(due);
         }
@@ -492,6 +562,21 @@ impl Swarm {
         self.find_quietly(now, id);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.only = peer;
+        }
+        self.mark_ready(id);
+    }
+
+    /// Asks `peer` for nothing of `id` until [`Swarm::reinstate`]: it may have sent wrong bytes.
+    pub fn suspend(&mut self, id: ContentId, peer: SocketAddr) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.suspend(peer);
+        }
+    }
+
+    /// Asks those who were suspended for `id` again.
+    pub fn reinstate(&mut self, id: ContentId) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.reinstate();
         }
         self.mark_ready(id);
     }

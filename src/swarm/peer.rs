@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Time;
 use super::congestion::{Congestion, Sent};
 use super::reply_length::ReplyLength;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, PublicKey};
 
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
 /// of 40,960 bytes is 1,639; in requests of one packet the window is cut by this.
@@ -25,10 +25,20 @@ const LATE: Duration = Duration::from_secs(10);
 pub(super) enum Purpose {
     /// It carries a flight of the fetch.
     Piece,
+    /// It asks for bytes that have come from another peer, to compare them.
+    Again,
     /// It asks whether the peer has the id at all.
     Search,
     /// It asks which parts of the id the peer has.
     Parts,
+}
+
+impl Purpose {
+    /// Whether what it asks for is as much as the path carries, so that its loss and its time tell
+    /// of the path.
+    pub fn is_for_data(self) -> bool {
+        matches!(self, Self::Piece | Self::Again)
+    }
 }
 
 /// One question that a peer was asked.
@@ -53,6 +63,8 @@ pub(super) struct Peer {
     pub their_cookie: Option<Box<str>>,
     /// Whether its last datagram returned our cookie, so that it need not be sent again.
     pub knows_our_cookie: bool,
+    /// The key that it says it has: a claim.
+    pub key: Option<PublicKey>,
     /// Gave a full answer, so it either knows us or does not care about cookies.
     pub gives: bool,
     pub heard: Option<Time>,
@@ -96,6 +108,7 @@ impl Peer {
             pinned: false,
             their_cookie: None,
             knows_our_cookie: false,
+            key: None,
             gives: false,
             heard: None,
             answered: None,
@@ -146,7 +159,7 @@ impl Peer {
 
     /// Remembers a request. When there are too many, the oldest that was given up is forgotten.
     pub fn remember(&mut self, sequence: u64, request: Request) {
-        if request.live && request.purpose == Purpose::Piece {
+        if request.live && request.purpose.is_for_data() {
             self.live.insert(sequence);
         }
         self.requests.insert(sequence, request);

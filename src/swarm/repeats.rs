@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Time;
-use crate::content::ContentId;
+use crate::content::{ContentId, KeyedName};
 
 /// Slots at first, 3 KiB, and at most: 65,536 questions in a window, 768 KiB.
 const FEWEST_SLOTS: usize = 1 << 8;
@@ -74,6 +74,15 @@ impl Repeats {
         }
         slot.count = slot.count.saturating_add(1);
         slot.count <= ANSWERS
+    }
+
+    /// The same for a question about a name.
+    pub fn allow_name(&mut self, now: Time, from: SocketAddr, of: &KeyedName) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&of.key.0);
+        hasher.update(of.name.as_str().as_bytes());
+        let id = ContentId::blake3(*hasher.finalize().as_bytes());
+        self.allow(now, from, &id, u64::MAX)
     }
 
     /// Doubles the table when it has become too small. What was in it is forgotten.

@@ -36,6 +36,8 @@ pub struct Stats {
     pub hedged: u64,
     /// Questions of peers that were passed over: asked too often, or too many at once.
     pub refused: u64,
+    /// Signatures that were checked.
+    pub signatures_checked: u64,
 }
 
 /// One peer.

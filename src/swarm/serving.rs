@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 
 use super::acquaintance::Greeting;
 use super::{Event, MAX_ASKED, Swarm, Time, address};
-use crate::content::{ByteRange, ContentId};
-use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, content_datagram_bound};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, Kind, PublicKey};
+use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, MAX_SIGNED, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
 pub const MAX_ANSWER: u64 = 40_960;
@@ -32,6 +32,11 @@ const MAX_PARTS_OF: usize = 4;
 const ONE_PACKET: usize = 1400;
 /// `,{"IHaveTheseParts":{"id":"","eof":,"parts":[]}}` with the longest id and number.
 const AROUND_PARTS: usize = 50 + 15 + 64 + 19;
+/// Ids whose BLAKE3 is told in one datagram, and what each takes.
+const MAX_BLAKE3_OF: usize = 4;
+const AROUND_BLAKE3: usize = 45 + 64 + 64 + 19;
+/// Names and keys that are told of in one datagram.
+const MAX_NAMES: usize = 4;
 /// Entries in a list of contents.
 const LISTED: usize = 70;
 
@@ -54,6 +59,9 @@ impl Question {
     }
 }
 
+/// The BLAKE3 of content by SHA-256, with the length of the whole; `None`: it is not here.
+pub type KnownBlake3 = (ContentId, Option<(Hash, u64)>);
+
 /// What a peer asked for and the application must look up, with all else that rides on the answer.
 #[derive(Clone, Debug)]
 pub struct Ask {
@@ -70,6 +78,11 @@ pub struct Ask {
     pub parts_of: Vec<ContentId>,
     /// What is held of them.
     pub parts: Vec<Held>,
+    /// Ids of which it wants to know the BLAKE3; fill `blake3` for those of which it is proven, or
+    /// of which nothing is here.
+    pub blake3_of: Vec<ContentId>,
+    /// Their BLAKE3s, each with the length of the whole; `None`: it is not here.
+    pub blake3: Vec<KnownBlake3>,
     reply: Reply,
 }
 
@@ -143,6 +156,11 @@ pub(super) struct Reply {
     echoes: Vec<String>,
     questions: Vec<Question>,
     parts_of: Vec<ContentId>,
+    blake3_of: Vec<ContentId>,
+    /// Names of which it is to be told what was last published.
+    latest_of: Vec<KeyedName>,
+    /// Keys of which it is to be told where they are.
+    where_are: Vec<PublicKey>,
     /// What the uplink was charged for it, in bytes of its datagram.
     charged: u64,
 }
@@ -166,6 +184,9 @@ impl Reply {
             echoes: Vec::new(),
             questions: Vec::new(),
             parts_of: Vec::new(),
+            blake3_of: Vec::new(),
+            latest_of: Vec::new(),
+            where_are: Vec::new(),
             charged: 0,
         }
     }
@@ -178,8 +199,11 @@ impl Reply {
         let peers = usize::from(self.peers) * NAMED * 20;
         let list = usize::from(self.list) * LISTED * 80;
         let parts = self.parts_of.len() * ONE_PACKET;
+        let blake3 = self.blake3_of.len() * AROUND_BLAKE3;
         let contents: usize = self.questions.iter().map(content).sum();
-        (HEADERS + (self.texts() + peers + list + parts + contents).min(self.limit)) as u64
+        let names = self.latest_of.len() * MAX_SIGNED + self.where_are.len() * 256;
+        let all = self.texts() + peers + list + parts + blake3 + contents + names;
+        (HEADERS + all.min(self.limit)) as u64
     }
 
     /// Bytes of the texts that it returns.
@@ -191,8 +215,10 @@ impl Reply {
     /// Bytes that it holds.
     fn memory(&self) -> usize {
         let questions = self.questions.len() * size_of::<Question>();
-        let parts = self.parts_of.len() * size_of::<ContentId>();
-        size_of::<Self>() + self.texts() + questions + parts
+        let parts = (self.parts_of.len() + self.blake3_of.len()) * size_of::<ContentId>();
+        let names = self.latest_of.iter().map(|of| of.name.as_str().len());
+        let names = names.sum::<usize>() + self.latest_of.len() * size_of::<KeyedName>();
+        size_of::<Self>() + self.texts() + questions + parts + names + self.where_are.len() * 32
     }
 
     /// A ping to answer; of several in one datagram the first few.
@@ -223,6 +249,28 @@ impl Reply {
         }
     }
 
+    /// Of `id` it is to be told the BLAKE3, if that is known.
+    pub fn blake3_of(&mut self, id: ContentId) {
+        let fits = self.blake3_of.len() < MAX_BLAKE3_OF && !self.blake3_of.contains(&id);
+        if fits && id.kind == Kind::Sha256 {
+            self.blake3_of.push(id);
+        }
+    }
+
+    /// It is to be told what was last published under a name, if it has proved where it is.
+    pub fn latest_of(&mut self, of: &KeyedName) {
+        if self.verified && self.latest_of.len() < MAX_NAMES {
+            self.latest_of.push(of.clone());
+        }
+    }
+
+    /// It is to be told where the node with this key is, if it has proved where it is itself.
+    pub fn where_is(&mut self, key: PublicKey) {
+        if self.verified && self.where_are.len() < MAX_NAMES {
+            self.where_are.push(key);
+        }
+    }
+
     /// What its receiver asked for, each id once.
     pub fn ids(&self) -> Vec<ContentId> {
         let questions = self.questions.iter().map(|question| question.id);
@@ -234,11 +282,13 @@ impl Reply {
 
     /// Whether the application has to be asked.
     fn needs_content(&self) -> bool {
-        self.list || !self.questions.is_empty() || !self.parts_of.is_empty()
+        let of = !self.parts_of.is_empty() || !self.blake3_of.is_empty();
+        self.list || !self.questions.is_empty() || of
     }
 
     fn is_empty(&self) -> bool {
-        !self.peers && self.echoes.is_empty() && !self.needs_content()
+        let names = self.latest_of.is_empty() && self.where_are.is_empty();
+        !self.peers && self.echoes.is_empty() && names && !self.needs_content()
     }
 }
 
@@ -253,7 +303,15 @@ impl Swarm {
         reply
             .questions
             .retain(|question| self.repeats.allow(now, to, &question.id, question.offset));
+        let names = reply.latest_of.len();
+        reply
+            .latest_of
+            .retain(|of| self.repeats.allow_name(now, to, of));
         self.stats.refused += (asked - reply.questions.len()) as u64;
+        self.stats.refused += (names - reply.latest_of.len()) as u64;
+        if names > 0 && reply.is_empty() {
+            return;
+        }
         if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.needs_content() {
             return;
         }
@@ -298,6 +356,8 @@ impl Swarm {
             listing: Vec::new(),
             parts_of: std::mem::take(&mut reply.parts_of),
             parts: Vec::new(),
+            blake3_of: std::mem::take(&mut reply.blake3_of),
+            blake3: Vec::new(),
             reply,
         };
         if needs_content {
@@ -357,6 +417,7 @@ impl Swarm {
             encoder.within(reply.limit, |e| e.returned_message(raw));
         }
         self.stats.content_out += write_answers(ask, answers, &mut encoder);
+        write_blake3(ask, &mut encoder);
         self.add_interested(now, ask, answers, &mut encoder);
         if reply.list && !ask.listing.is_empty() {
             let most = if reply.verified { LISTED } else { 1 };
@@ -368,7 +429,11 @@ impl Swarm {
             let most = if reply.verified { NAMED } else { 1 };
             let named = self.peers_to_name(now, to, most);
             encoder.within(reply.limit, |e| e.peers(&named));
+            if let Some(key) = self.config.public_key.filter(|_| reply.verified) {
+                encoder.within(reply.limit, |e| e.my_public_key(&key));
+            }
         }
+        self.write_names(now, to, reply, &mut encoder);
         write_parts(ask, answers, &mut encoder);
         let said = if reply.verified {
             encoder.len() > bare
@@ -383,6 +448,22 @@ impl Swarm {
                 .settle(to, reply.verified, reply.charged, used as u64);
         }
         said
+    }
+}
+
+impl Swarm {
+    /// Tells what was last published under names, and where keys are.
+    fn write_names(&self, now: Time, to: SocketAddr, reply: &Reply, encoder: &mut Encoder<'_>) {
+        for latest in reply.latest_of.iter().filter_map(|of| self.names.get(of)) {
+            encoder.within(reply.limit, |e| {
+                e.signed_message(&latest.of.key, &latest.signature, &latest.payload);
+            });
+        }
+        for key in &reply.where_are {
+            if let Some(at) = self.seen_at(now, to, key) {
+                encoder.within(reply.limit, |e| e.forwarded_key(at, key));
+            }
+        }
     }
 }
 
@@ -410,6 +491,24 @@ fn write_answers(ask: &Ask, answers: &[Answer<'_>], encoder: &mut Encoder<'_>) -
         }
     }
     served
+}
+
+/// Tells the BLAKE3s that are asked for, or of what is asked for nothing else that it is not here.
+fn write_blake3(ask: &Ask, encoder: &mut Encoder<'_>) {
+    let reply = &ask.reply;
+    for (id, found) in &ask.blake3 {
+        let asked_else =
+            ask.parts_of.contains(id) || ask.questions.iter().any(|question| question.id == *id);
+        match found {
+            Some((blake3, eof)) => {
+                encoder.within(reply.limit, |e| e.its_blake3_is(id, blake3, *eof));
+            }
+            None if reply.verified && !asked_else => {
+                encoder.within(reply.limit, |e| e.i_do_not_have_that(id));
+            }
+            None => {}
+        }
+    }
 }
 
 /// Tells which parts are here, of each id once, as many of them as one packet holds.

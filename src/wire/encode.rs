@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use crate::content::{ByteRange, ContentId, Hash, Kind};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, Kind, PublicKey, Signature};
 
 use super::{MAX_NUMBER, MAX_PARTS, base64};
 
@@ -220,6 +220,107 @@ impl<'b> Encoder<'b> {
         });
     }
 
+    /// Says which key the sender has.
+    pub fn my_public_key(&mut self, key: &PublicKey) {
+        self.about_key(b"MyPublicKey", key);
+    }
+
+    /// Asks where the node with `key` was last seen.
+    pub fn where_are_they(&mut self, key: &PublicKey) {
+        self.about_key(b"WhereAreThey", key);
+    }
+
+    /// Answers [`Encoder::where_are_they`]: `key` was last seen at `source`.
+    pub fn forwarded_key(&mut self, source: SocketAddr, key: &PublicKey) {
+        self.message(b"Forwarded", |out| {
+            out.raw(b"{\"src\":");
+            out.address(source);
+            out.raw(b",\"from_ed25519\":null,\"messages\":\"[{\\\"MyPublicKey\\\":{\\\"ed25519h\\\":\\\"");
+            out.raw(&key.to_hex());
+            out.raw(b"\\\"}}]\",\"might_be_ip_spoofing\":false}");
+        });
+    }
+
+    /// Asks what was last published under a name.
+    pub fn get_latest(&mut self, of: &KeyedName) {
+        self.message(b"GetLatest", |out| {
+            out.raw(b"{\"ed25519\":\"");
+            out.raw(&of.key.to_hex());
+            out.raw(b"\",\"name\":");
+            out.text(of.name.as_str());
+            out.raw(b"}");
+        });
+    }
+
+    /// Says what is published under a name; counts only when it is signed.
+    pub fn latest(&mut self, of: &KeyedName, sha256: &Hash, seq: u64) {
+        self.message(b"Latest", |out| {
+            out.raw(b"{\"ed25519\":\"");
+            out.raw(&of.key.to_hex());
+            out.raw(b"\",\"name\":");
+            out.text(of.name.as_str());
+            out.raw(b",\"sha256\":\"");
+            out.raw(&sha256.to_hex());
+            out.raw(b"\",\"seq\":");
+            out.number(seq);
+            out.raw(b"}");
+        });
+    }
+
+    /// Passes on what `key` has signed.
+    pub fn signed_message(&mut self, key: &PublicKey, signature: &Signature, payload: &str) {
+        self.message(b"SignedMessage", |out| {
+            out.raw(b"{\"ed25519\":\"");
+            out.raw(&key.to_hex());
+            out.raw(b"\",\"signature\":\"");
+            base64::encode(&signature.0, out.0);
+            out.raw(b"\",\"payload_json\":");
+            out.text(payload);
+            out.raw(b"}");
+        });
+    }
+
+    /// Asks for `length` bytes from `offset` of a stream.
+    pub fn please_send_stream(&mut self, stream: &KeyedName, offset: u64, length: u64) {
+        if offset.max(length) > MAX_NUMBER {
+            return;
+        }
+        self.message(b"PleaseSendContent", |out| {
+            out.raw(b"{\"id\":");
+            out.text(&stream.stream_id());
+            out.raw(b",\"offset\":");
+            out.number(offset);
+            out.raw(b",\"length\":");
+            out.number(length);
+            out.raw(b"}");
+        });
+    }
+
+    /// Gives the bytes at `offset` of a stream, which has no end to tell; counts only when it is
+    /// signed.
+    pub fn stream_content(&mut self, stream: &KeyedName, offset: u64, data: &[u8]) {
+        if offset > MAX_NUMBER {
+            return;
+        }
+        self.message(b"Content", |out| {
+            out.raw(b"{\"id\":");
+            out.text(&stream.stream_id());
+            out.raw(b",\"offset\":");
+            out.number(offset);
+            out.raw(b",\"base64\":\"");
+            base64::encode(data, out.0);
+            out.raw(b"\"}");
+        });
+    }
+
+    fn about_key(&mut self, kind: &[u8], key: &PublicKey) {
+        self.message(kind, |out| {
+            out.raw(b"{\"ed25519h\":\"");
+            out.raw(&key.to_hex());
+            out.raw(b"\"}");
+        });
+    }
+
     /// A message that holds an id alone.
     fn about(&mut self, kind: &[u8], id: &ContentId) {
         self.message(kind, |out| {
@@ -308,15 +409,22 @@ impl Json<'_> {
     fn addresses(&mut self, addresses: &[SocketAddr]) {
         self.raw(b"[");
         for (index, address) in addresses.iter().enumerate() {
-            self.raw(if index == 0 { b"\"" } else { b",\"" });
-            // Writing to a vector cannot fail. Of a v6 address the interface is left out, which
-            // means nothing elsewhere.
-            let _ = match address {
-                SocketAddr::V4(v4) => write!(self.0, "{v4}"),
-                SocketAddr::V6(v6) => write!(self.0, "[{}]:{}", v6.ip(), v6.port()),
-            };
-            self.raw(b"\"");
+            if index > 0 {
+                self.raw(b",");
+            }
+            self.address(*address);
         }
         self.raw(b"]");
+    }
+
+    fn address(&mut self, address: SocketAddr) {
+        self.raw(b"\"");
+        // Writing to a vector cannot fail. Of a v6 address the interface is left out, which means
+        // nothing elsewhere.
+        let _ = match address {
+            SocketAddr::V4(v4) => write!(self.0, "{v4}"),
+            SocketAddr::V6(v6) => write!(self.0, "[{}]:{}", v6.ip(), v6.port()),
+        };
+        self.raw(b"\"");
     }
 }

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use serde::Deserialize;
 
-use crate::content::{ByteRange, ContentId, Hash};
+use crate::content::{ByteRange, ContentId, Hash, KeyedName, PublicKey, is_sound_id};
+
+use super::Signed;
 
 /// Bytes in the longest cookie, as raw JSON, that is kept: deployed nodes use 8 digits.
 pub const MAX_COOKIE: usize = 512;
@@ -39,12 +41,7 @@ impl<'a> Id<'a> {
         if let Ok(id) = text.parse() {
             return Some(Self::Content(id));
         }
-        let allowed = !text.is_empty()
-            && text.len() <= MAX_ID
-            && !text.starts_with(['.', '/'])
-            && !text.ends_with('/')
-            && !text.contains(['\\', '\0'])
-            && !text.contains("/.");
+        let allowed = text.len() <= MAX_ID && is_sound_id(&text);
         allowed.then_some(Self::Other(text))
     }
 
@@ -194,6 +191,30 @@ pub enum Message<'a> {
     PleaseListContent,
     /// Ids and lengths of what the sender has, at most [`MAX_LISTED`].
     ContentList(Vec<(Id<'a>, u64)>),
+    /// The sender's key: a claim.
+    MyPublicKey(PublicKey),
+    /// Tell me at which address the node with this key was last seen.
+    WhereAreThey(PublicKey),
+    /// What another node said, passed on: the answer to `WhereAreThey`.
+    Forwarded {
+        /// Where it was said.
+        source: SocketAddr,
+        /// A JSON array of messages.
+        messages: Cow<'a, str>,
+    },
+    /// Messages that a key has signed, not checked yet.
+    SignedMessage(Signed<'a>),
+    /// Tell me what the key has last published under the name.
+    GetLatest(KeyedName),
+    /// What a key has published under a name. Counts only in a `SignedMessage` by that key.
+    Latest {
+        /// The key and the name.
+        of: KeyedName,
+        /// The content.
+        sha256: Hash,
+        /// The highest counts.
+        seq: u64,
+    },
 }
 
 /// The one form of an address that arrives in several: a v4-mapped v6 address becomes v4.

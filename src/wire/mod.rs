@@ -18,6 +18,7 @@ mod fast;
 mod message;
 #[cfg(test)]
 mod properties;
+mod signed;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -28,6 +29,7 @@ pub use encode::{Encoder, content_datagram_bound};
 pub use message::{
     Cookie, Id, MAX_COOKIE, MAX_ID, MAX_LISTED, MAX_PARTS, MAX_PEERS, Message, normalise,
 };
+pub use signed::{MAX_SIGNED, Signed, SignedBlock, SignedLatest};
 
 /// Bytes in the largest UDP payload over IPv4: 65,535 less 20 of IP and 8 of UDP header.
 pub const MAX_DATAGRAM: usize = 65_507;

@@ -11,9 +11,12 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
-use crate::content::{ByteRange, Hash};
+use crate::content::{ByteRange, Hash, KeyedName, PublicKey, Signature};
 
-use super::{Cookie, Id, MAX_LISTED, MAX_NUMBER, MAX_PARTS, MAX_PEERS, Message, normalise};
+use super::{
+    Cookie, Id, MAX_LISTED, MAX_NUMBER, MAX_PARTS, MAX_PEERS, Message, Signed, decode_base64,
+    normalise,
+};
 
 /// Reads one element of the array; `None` if it is none of the known messages.
 pub(super) fn message(raw: &RawValue) -> Option<Message<'_>> {
@@ -109,8 +112,107 @@ fn body<'a>(kind: &str, raw: &'a str) -> Option<Message<'a>> {
             };
             Message::ContentList(list(body.results, MAX_LISTED, pair)?)
         }
+        "MyPublicKey" => Message::MyPublicKey(node_key(raw)?),
+        "WhereAreThey" => Message::WhereAreThey(node_key(raw)?),
+        "Forwarded" => {
+            let body: ForwardedBody<'a> = parse(raw)?;
+            Message::Forwarded {
+                source: address(&body.src)?,
+                messages: body.messages,
+            }
+        }
+        "SignedMessage" => Message::SignedMessage(signed(parse(raw)?)?),
+        "GetLatest" => {
+            let body: NameBody<'a> = parse(raw)?;
+            Message::GetLatest(keyed_name(&body.ed25519, &body.name)?)
+        }
+        "Latest" => {
+            let body: LatestBody<'a> = parse(raw)?;
+            Message::Latest {
+                of: keyed_name(&body.ed25519, &body.name)?,
+                sha256: Hash::from_hex(&body.sha256)?,
+                seq: number(body.seq)?,
+            }
+        }
         _ => return None,
     })
+}
+
+fn node_key(raw: &str) -> Option<PublicKey> {
+    let body: KeyBody<'_> = parse(raw)?;
+    PublicKey::from_hex(&body.ed25519h)
+}
+
+fn keyed_name(key: &str, name: &str) -> Option<KeyedName> {
+    Some(KeyedName {
+        key: PublicKey::from_hex(key)?,
+        name: name.parse().ok()?,
+    })
+}
+
+fn signed(body: SignedBody<'_>) -> Option<Signed<'_>> {
+    let mut signature = Vec::new();
+    decode_base64(&body.signature, &mut signature).ok()?;
+    let payload = match (body.payload_json, body.payload) {
+        (Some(json), _) => json,
+        (None, Some(old)) => {
+            let mut bytes = Vec::new();
+            decode_base64(&old, &mut bytes).ok()?;
+            Cow::Owned(String::from_utf8(bytes).ok()?)
+        }
+        (None, None) => return None,
+    };
+    Some(Signed {
+        key: PublicKey::from_hex(&body.ed25519)?,
+        signature: Signature(signature.try_into().ok()?),
+        payload,
+    })
+}
+
+#[derive(Deserialize)]
+struct KeyBody<'a> {
+    #[serde(borrow)]
+    ed25519h: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct ForwardedBody<'a> {
+    #[serde(borrow)]
+    src: Cow<'a, str>,
+    #[serde(borrow)]
+    messages: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct SignedBody<'a> {
+    #[serde(borrow)]
+    ed25519: Cow<'a, str>,
+    #[serde(borrow)]
+    signature: Cow<'a, str>,
+    #[serde(borrow, default)]
+    payload_json: Option<Cow<'a, str>>,
+    /// The old form: the same bytes in base64.
+    #[serde(borrow, default)]
+    payload: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct NameBody<'a> {
+    #[serde(borrow)]
+    ed25519: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct LatestBody<'a> {
+    #[serde(borrow)]
+    ed25519: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    sha256: Cow<'a, str>,
+    seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -250,11 +352,15 @@ fn list<'a, T>(
 fn addresses(raw: &RawValue) -> Option<Vec<SocketAddr>> {
     list(raw, MAX_PEERS, |raw| {
         let Text(text) = parse(raw.get())?;
-        let mut address: SocketAddr = text.parse().ok()?;
-        if let SocketAddr::V6(v6) = &mut address {
-            // The number of an interface of somebody else's machine means nothing here.
-            v6.set_scope_id(0);
-        }
-        Some(normalise(address))
+        address(&text)
     })
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    let mut address: SocketAddr = text.parse().ok()?;
+    if let SocketAddr::V6(v6) = &mut address {
+        // The number of an interface of somebody else's machine means nothing here.
+        v6.set_scope_id(0);
+    }
+    Some(normalise(address))
 }

@@ -91,6 +91,16 @@ impl PythonPeer {
         run(&mut command, LATER)
     }
 
+    /// `peer.py latest`: what a key last published, checked.
+    #[track_caller]
+    pub fn latest(key: &str, name: &str, from: SocketAddr) -> Finished {
+        let mut command = Command::new("python3");
+        command
+            .arg(PEER)
+            .args(["latest", key, name, "--from", &from.to_string()]);
+        run(&mut command, LATER)
+    }
+
     #[track_caller]
     pub fn self_test() -> Finished {
         run(Command::new("python3").arg(PEER).arg("self-test"), LATER)

@@ -252,6 +252,10 @@ class Worker(threading.Thread):
             self.check_stat(name, found, os.stat(os.path.join(self.options.plain, name)).st_size)
 
     def check_stat(self, name, found, length):
+        if self.options.spare and found.st_size != length:
+            # Until content is verified, its length is what peers say.
+            self.spared["length"] += 1
+            return
         self.same(f"length of {name}", found.st_size, length)
         self.same(f"mode of {name}", (stat.S_IFMT(found.st_mode), found.st_mode & 0o222), (stat.S_IFREG, 0))
 

@@ -52,6 +52,7 @@ struct State {
     waiting: AtomicUsize,
     largest: AtomicUsize,
     added: AtomicU64,
+    opens: AtomicUsize,
     reads: AtomicUsize,
     fills: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
@@ -101,6 +102,11 @@ impl Fake {
         self.0.largest.load(Ordering::SeqCst)
     }
 
+    /// How often content was opened.
+    pub fn opens(&self) -> usize {
+        self.0.opens.load(Ordering::SeqCst)
+    }
+
     /// How often a read came here.
     pub fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
@@ -127,6 +133,7 @@ impl Fake {
             length: length as u64,
             proven: content.proven.load(Ordering::SeqCst),
             present: 1,
+            verified: cjp2pfs::node::Verified::default(),
         }
     }
 
@@ -217,6 +224,7 @@ impl Source for Fake {
     }
 
     fn open(&self, id: ContentId) -> Result<FakeReader, Failure> {
+        self.0.opens.fetch_add(1, Ordering::SeqCst);
         let content = self.get(&id).ok_or(Failure::NotFound)?;
         if content.forgotten.load(Ordering::SeqCst) {
             return Err(Failure::NotFound);

@@ -3,6 +3,8 @@
 
     peer.py serve FOLDER [--bind ADDR] [faults]     serves the files of a folder
     peer.py get ID --from ADDR -o FILE              fetches as deployed nodes do
+    peer.py latest KEY NAME --from ADDR             what a key last published, checked
+    peer.py stream KEY NAME N --from ADDR -o FILE   the first N bytes of a stream, checked
     peer.py hash FILE                               SHA-256 and BLAKE3 of a file
     peer.py self-test [VECTORS]                     checks itself against the test vectors
 """
@@ -20,6 +22,7 @@ import blake3
 import fetch
 import selftest
 import serve
+import signed
 import wire
 
 
@@ -50,11 +53,28 @@ def parser():
                         help="name this address in every MaybeTheyHaveSome")
     server.add_argument("--old-cookie", action="store_true", help="cookies in the oldest form: any JSON value")
 
+    server.add_argument("--key", metavar="SEED", help="of the peer's ed25519 key: 64 hexadecimal digits")
+    server.add_argument("--publish", action="append", default=[], metavar="NAME=FILE")
+    server.add_argument("--stream", action="append", default=[], metavar="NAME=FILE", help="FILE may grow")
+    server.add_argument("--seq", type=int, help="of what is published, in place of the time")
+    server.add_argument("--old-signed", action="store_true", help="sign in the old form")
+    server.add_argument("--bad-signature", action="store_true", help="sign nothing well")
+
     getter = commands.add_parser("get")
     getter.add_argument("id")
     getter.add_argument("--from", dest="sources", type=wire.parse_address, action="append", required=True)
     getter.add_argument("-o", "--output", required=True)
     getter.add_argument("--timeout", type=float, default=30)
+
+    for name in ("latest", "stream"):
+        asker = commands.add_parser(name)
+        asker.add_argument("key")
+        asker.add_argument("name")
+        if name == "stream":
+            asker.add_argument("length", type=int)
+            asker.add_argument("-o", "--output", required=True)
+        asker.add_argument("--from", dest="source", type=wire.parse_address, required=True)
+        asker.add_argument("--timeout", type=float, default=30)
 
     hasher = commands.add_parser("hash")
     hasher.add_argument("file")
@@ -78,6 +98,16 @@ def main():
         with open(options.output, "wb") as file:
             file.write(data)
         print(json.dumps(report))
+    elif options.command == "latest":
+        found = signed.latest(options.key, options.name, options.source, options.timeout)
+        if found is None:
+            return 1
+        print(json.dumps({"sha256": found[0], "seq": found[1]}))
+    elif options.command == "stream":
+        data = signed.stream(options.key, options.name, options.length, options.source, options.timeout)
+        with open(options.output, "wb") as file:
+            file.write(data)
+        return len(data) < options.length
     elif options.command == "hash":
         with open(options.file, "rb") as file:
             data = file.read()

@@ -10,8 +10,10 @@ import threading
 import types
 
 import blake3
+import ed25519
 import fetch
 import serve
+import signed
 import wire
 
 
@@ -23,7 +25,8 @@ def formula(length):
 def options(folder, **changed):
     plain = dict(folder=folder, bind=("127.0.0.1", 0), peer=[], stats=None, seed=1, blake3_limit=1 << 20,
                  corrupt=0, garbage=0, elsewhere=0, drop=0, delay=0, rate=0, lie_eof=None, silent_after=None,
-                 only_cookie=False, maybe=[], old_cookie=False)
+                 only_cookie=False, maybe=[], old_cookie=False, key=None, publish=[], stream=[], seq=None,
+                 old_signed=False, bad_signature=False)
     return types.SimpleNamespace(**(plain | changed))
 
 
@@ -120,8 +123,23 @@ def garbage():
     assert base64.b64decode("AA==") == b"\0"
 
 
+def signatures(vectors):
+    with open(os.path.join(vectors, "crypto.json")) as file:
+        crypto = json.load(file)
+    for owner in (crypto["recipient"], crypto["other"]):
+        assert ed25519.public(bytes.fromhex(owner["seed"])).hex() == owner["ed25519_public"]
+    for vector in crypto["signed"]:
+        assert (signed.read(vector["message"]["SignedMessage"]) is not None) == vector["verifies"]
+    seed = b"\5" * 32
+    for old in (False, True):
+        kind, value = signed.message(seed, [("PleaseSendPeers", {})], old=old)
+        assert signed.read(value) == (ed25519.public(seed).hex(), [("PleaseSendPeers", {})])
+        kind, value = signed.message(seed, [("PleaseSendPeers", {})], old=old, spoil=True)
+        assert signed.read(value) is None
+
+
 def run(vectors):
-    for test in (lambda: trees(vectors), lambda: conversations(vectors), garbage, both_halves):
+    for test in (lambda: trees(vectors), lambda: signatures(vectors), lambda: conversations(vectors), garbage, both_halves):
         test()
     print("self-test passed")
     return 0

@@ -12,6 +12,7 @@ import signal
 import time
 
 import blake3
+import signed
 import wire
 
 LONGEST_ANSWER = 40960
@@ -52,6 +53,7 @@ class Server:
         self.options = options
         self.random = random.Random(options.seed)
         self.library = Library(options.folder, options.blake3_limit)
+        self.publisher = signed.Publisher(options)
         self.socket = wire.socket_for(options.bind)
         self.secret = os.urandom(16)
         self.cookie_of = {}  # address -> the value that it wants back
@@ -102,11 +104,18 @@ class Server:
             elif kind == "PleaseListContent" and verified:
                 results = [[id, length] for id, (length, _) in self.library.contents.items() if length]
                 answers.append(("ContentList", {"results": results[:70]}))
+            elif kind == "PleaseSendContent" and (wire.text(value, "id") or "").startswith("stream/"):
+                offset = wire.natural(value, "offset")
+                if verified and offset is not None:
+                    answers += self.publisher.block(value["id"], offset)
             elif kind == "PleaseSendContent":
                 answers += self.content(value, address, verified)
+            elif kind == "GetLatest" and verified:
+                answers += self.publisher.latest(value)
             elif kind == "MaybeTheyHaveSome" and isinstance(value, dict):
                 self.stats["named"] += [n for n in value.get("peers", []) if n not in self.stats["named"]]
-        asked = {"PleaseReturnThisMessage", "PleaseSendPeers", "PleaseListContent", "PleaseSendContent"}
+        asked = {"PleaseReturnThisMessage", "PleaseSendPeers", "PleaseListContent", "PleaseSendContent",
+                 "GetLatest"}
         if not asked.intersection(kind for kind, _ in messages):
             return None
         if verified and not answers:

@@ -156,8 +156,13 @@ impl Node {
 
     /// Looks for `what` from the start of the run on, and wants nothing of it by itself.
     pub fn knowing(mut self, what: Synthetic) -> Self {
-        self.swarm.find(Time::ZERO, what.id());
+        self.look_for(Time::ZERO, what);
         self
+    }
+
+    /// Looks for `what`, and wants nothing of it by itself.
+    pub fn look_for(&mut self, now: Time, what: Synthetic) {
+        self.swarm.find(now, what.id());
     }
 
     /// Bytes of `what` that arrived.
@@ -210,6 +215,11 @@ impl Node {
         self.swarm.stats()
     }
 
+    /// How many peers the swarm keeps.
+    pub fn known(&self) -> usize {
+        self.swarm.peer_reports(Time::ZERO).len()
+    }
+
     /// What the swarm says of its peers, one line each.
     pub fn explain(&self, now: Time) -> String {
         let mut lines = String::new();
@@ -246,6 +256,7 @@ impl Node {
                     data,
                     from,
                 } => self.data(now, id, offset, &data, from),
+                Event::Claimed { .. } | Event::Again { .. } => {}
                 Event::Asked(ask) => {
                     self.questions += ask.questions.len() as u64;
                     if self.disk_delay.is_zero() {
@@ -254,6 +265,8 @@ impl Node {
                         self.disk.push_back((now + self.disk_delay, ask));
                     }
                 }
+                // Nobody publishes here.
+                _ => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 import collections
 import random
 import threading
+import time
 
 from liars import KINDS
 from processes import Failed
@@ -19,7 +20,7 @@ class Faults(threading.Thread):
         self.wrong_datagrams = 0
         self.undo = []  # (when it is over, what ends it), by this thread alone
         self.problem = None
-        self.now = 0.0
+        self.now = time.monotonic()
         self.kinds = [self.kill, self.kill, self.kill, self.suspend, self.liar, self.liar, self.remove]
         if soak.clock_library:
             self.kinds.append(self.clock)
@@ -29,7 +30,7 @@ class Faults(threading.Thread):
     def run(self):
         try:
             while not self.soak.faults_end.wait(0.2):
-                self.now += 0.2
+                self.now = time.monotonic()
                 self.end_due()
                 self.supervise()
                 if self.random.random() < 0.2:
@@ -70,7 +71,7 @@ class Faults(threading.Thread):
         for node in self.healthy():
             if node.process.ended():
                 if "in use by another process" not in node.process.said():
-                    raise Failed(f"{node.name} ended by itself: {node.process.said()[-1000:]}")
+                    raise Failed(node.ended_by_itself())
                 node.start()
 
     def kill(self):
@@ -106,9 +107,10 @@ class Faults(threading.Thread):
         idle = [liar for liar in self.soak.liars if liar.process is None]
         if idle:
             liar = self.random.choice(idle)
+            # It is not waited for: a node that is suspended meanwhile would stay so.
             liar.join(self.random.choice(list(KINDS)), self.random.randrange(1 << 30))
             self.counts["liar joined"] += 1
-            self.later(5, 25, lambda: self.leave(liar))
+            self.later(10, 30, lambda: self.leave(liar))
 
     def leave(self, liar):
         self.wrong_datagrams += liar.leave()

@@ -79,10 +79,14 @@ class Node:
         def answers():
             if self.process.ended():
                 if "in use by another process" not in self.process.said():
-                    raise Failed(f"{self.name} ended by itself: {self.process.said()[-1000:]}")
+                    raise Failed(self.ended_by_itself())
                 self.start()
             return self.status()
         until(f"{self.name} to answer", answers, seconds)
+
+    def ended_by_itself(self):
+        """Exit code 0 of a mount means that somebody unmounted it."""
+        return f"{self.name} ended by itself with {self.process.child.returncode}: {self.process.said()[-1000:]}"
 
     def status(self):
         code, out, _, _ = self.soak.commands.run([self.soak.program, "status", "--json", "--store", self.store], 20,

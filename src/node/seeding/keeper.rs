@@ -32,6 +32,9 @@ use crate::store::{Root, Store, StoreError};
 /// wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a pass may take to notice that it has been cancelled.
+const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+
 /// How the seeder goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -294,6 +297,10 @@ impl Seeder {
         if let Some(progress) = lock(&self.0.passes).get(path) {
             progress.cancelled.store(true, Ordering::Relaxed);
         }
+        // What a pass that still runs adds would stay. One that hangs in a disk is not waited for.
+        let since = Instant::now();
+        let patient = || since.elapsed() < CANCEL_LIMIT;
+        let _claim = self.0.claim(&[path.to_owned()], &patient);
         let forgotten = unseed(&self.0.store, path)?;
         self.0.watching.forget(path);
         Ok(forgotten)
@@ -457,6 +464,13 @@ impl Inner {
             progress: &claim.progress,
         };
         let remembered = self.store.roots();
+        // Taken out while this waited.
+        if !roots
+            .iter()
+            .all(|path| remembered.iter().any(|root| root.path == *path))
+        {
+            return Ok(Vec::new());
+        }
         let once = |path: &Path| remembered.iter().any(|root| root.path == path && root.once);
         for path in roots.iter().filter(|path| !once(path)) {
             if !path.is_dir() {

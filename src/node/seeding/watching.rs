@@ -390,7 +390,16 @@ fn hash_again(inner: &Inner, paths: &[PathBuf]) {
         .entering(&entering)
         .at_low_priority(inner.options.background)
         .run(&starts);
-    if let Err(error) = passed.map(drop).and_then(|()| inner.store.flush()) {
+    // What has been taken out meanwhile is not to come back by this.
+    let roots = inner.store.roots();
+    let gone = |path: &&Path| !roots.iter().any(|root| is_visible(&root.path, path));
+    let forgotten = passed.and_then(|_| {
+        for path in starts.iter().map(Start::path).filter(gone) {
+            inner.store.forget_seeded_below(path, |_| false)?;
+        }
+        inner.store.flush()
+    });
+    if let Err(error) = forgotten {
         tracing::warn!(%error, "changed files could not be seeded");
     }
 }

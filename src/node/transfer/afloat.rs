@@ -113,7 +113,7 @@ impl Transfer {
         let mut inside = self.partial.in_memory();
         if what == LetGo::Done {
             for waiter in &state.waiters {
-                inside.remove(state.wanted_for(waiter.range, self.length));
+                inside.remove(state.wanted_for(&waiter.given, waiter.range, self.length));
             }
         } else if let Some(first) = state.first_wanted(self.length) {
             inside.remove(first);
@@ -152,9 +152,9 @@ impl Transfer {
 impl State {
     /// What the read that waits for the first bytes needs.
     fn first_wanted(&self, length: u64) -> Option<ByteRange> {
-        let ranges = self.waiters.iter().map(|waiter| waiter.range);
-        let first = ranges.min_by_key(|range| range.start)?;
-        Some(self.wanted_for(first, length))
+        let waiters = self.waiters.iter();
+        let first = waiters.min_by_key(|waiter| waiter.range.start)?;
+        Some(self.wanted_for(&first.given, first.range, length))
     }
 
     /// The parts of `inside` that may be let go, in that order.
