@@ -88,7 +88,7 @@ impl Shared {
                 self.let_go(&other, over(), LetGo::Done);
             }
         }
-        let awaited = transfer.is_awaited(part);
+        let awaited = transfer.comes_first(part);
         if over() > 0 && awaited {
             self.let_go(transfer, over(), LetGo::Ahead);
         }

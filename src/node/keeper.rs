@@ -143,6 +143,7 @@ pub(super) fn sync_partials(shared: &Shared) -> Duration {
 }
 
 fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
+    let before = transfer.partial.present();
     if transfer.take_dirty()
         && let Err(error) = transfer.partial.sync()
     {
@@ -152,7 +153,7 @@ fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
         kept.union(&transfer.partial.in_memory());
         if transfer.phase() == Phase::Arriving && shared.floats(errno(&error)) {
             shared.go_afloat(transfer, errno(&error));
-            transfer.lost_all_but(&kept);
+            transfer.lost_all_but(&before, &kept);
         } else {
             transfer.only_kept(&kept);
         }

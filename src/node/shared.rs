@@ -183,8 +183,9 @@ impl Shared {
     /// Answers the reads of `released` from the backing file and ends the others.
     pub fn release(&self, transfer: &Transfer, released: Released) {
         for (range, ticket) in released.ready {
-            if let Some(done) = ticket.take() {
-                self.read_partial(transfer, range, done);
+            match ticket.take() {
+                Some(done) => self.read_partial(transfer, range, done),
+                None => transfer.was_read(range),
             }
         }
         for (failure, ticket) in released.failed {
@@ -235,14 +236,12 @@ impl Shared {
                 return;
             }
             match transfer.partial.read_at(range.start, buffer) {
-                Ok(length) if length == buffer.len() => {
-                    done(Ok(buffer));
-                    transfer.was_read(range);
-                }
+                Ok(length) if length == buffer.len() => done(Ok(buffer)),
                 Ok(_) => done(Err(Failure::Disk(libc::EIO))),
                 Err(error) => done(Err(io_failure(&error))),
             }
         });
+        transfer.was_read(range);
     }
 
     /// Reads, lookups and fetches that wait.

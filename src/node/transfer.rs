@@ -139,6 +139,7 @@ impl State {
         let may = self.may_give(&given, range, length);
         if may {
             self.given.note(&mut given, range);
+            self.is_reading(range);
         }
         may
     }
@@ -147,8 +148,9 @@ impl State {
     fn wanted_for(&self, given: &Mutex<Given>, range: ByteRange, length: u64) -> ByteRange {
         let given = given.lock().unwrap_or_else(|e| e.into_inner());
         if !self.may_give(&given, range, length) {
-            // It waits for the proof, which needs all of it.
-            ByteRange::new(0, length)
+            // It waits for the proof, which needs all of it, or what it has not seen of what passes.
+            let seen = self.afloat.as_ref().map_or(0, |_| self.hashed);
+            ByteRange::new(seen.min(range.start), length)
         } else if self.vouched || self.claimed {
             range.widened(LEAF, length)
         } else {
@@ -324,14 +326,15 @@ impl Transfer {
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
-        if state.present.contains(range) {
-            if state.give(given, range, self.length) {
-                return Admission::Ready;
-            }
+        if state.present.contains(range) && state.give(given, range, self.length) {
+            return Admission::Ready;
+        }
+        let never = {
             let given = given.lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(failure) = state.never(&given, range, self.length) {
-                return Admission::Fails(failure);
-            }
+            state.never(&given, range, self.length)
+        };
+        if let Some(failure) = never {
+            return Admission::Fails(failure);
         }
         state.waiters.push(ReadWaiter {
             range,

@@ -18,6 +18,8 @@ pub(super) struct Afloat {
     errno: i32,
     /// What handles have read.
     read: RangeSet,
+    /// What is being read.
+    reading: Vec<ByteRange>,
     /// What was let go after the proof had seen it.
     let_go: RangeSet,
     doubtful: RangeSet,
@@ -44,6 +46,7 @@ impl Transfer {
         state.afloat.get_or_insert_with(|| Afloat {
             errno,
             read: RangeSet::new(),
+            reading: Vec::new(),
             let_go: RangeSet::new(),
             doubtful: RangeSet::new(),
             passed: false,
@@ -61,15 +64,13 @@ impl Transfer {
         self.afloat() == Some(libc::EIO)
     }
 
-    /// The disk lost what it had taken, all but `kept`. What the proof saw of it, it saw.
-    pub fn lost_all_but(&self, kept: &RangeSet) {
+    /// The disk lost what it had taken of `before`, all but `kept`. What the proof saw, it saw.
+    pub fn lost_all_but(&self, before: &RangeSet, kept: &RangeSet) {
         let mut state = self.state();
         if state.phase != Phase::Arriving {
             return;
         }
-        let mut held = state.present.clone();
-        held.union(&state.landed);
-        let lost: Vec<_> = held.iter().flat_map(|range| kept.gaps(range)).collect();
+        let lost: Vec<_> = before.iter().flat_map(|range| kept.gaps(range)).collect();
         for range in lost {
             // Somebody may have read it.
             if let Some(afloat) = &mut state.afloat {
@@ -83,17 +84,18 @@ impl Transfer {
     pub fn was_read(&self, range: ByteRange) {
         if let Some(afloat) = &mut self.state().afloat {
             afloat.read.insert(range);
+            if let Some(at) = afloat.reading.iter().position(|other| *other == range) {
+                afloat.reading.swap_remove(at);
+            }
         }
     }
 
-    /// Whether somebody waits for some of `range`.
-    pub fn is_awaited(&self, range: ByteRange) -> bool {
+    /// Whether `range` is a part of what is seen to first: the read that waits for the first bytes
+    /// gets all that it needs before others get what they need, or none might, for want of room.
+    pub fn comes_first(&self, range: ByteRange) -> bool {
         let state = self.state();
-        let mut waiters = state.waiters.iter();
-        waiters.any(|waiter| {
-            let wanted = state.wanted_for(&waiter.given, waiter.range, self.length);
-            !wanted.intersection(range).is_empty()
-        })
+        let first = state.first_wanted(self.length);
+        first.is_some_and(|first| !first.intersection(range).is_empty())
     }
 
     /// What handles expect to read is wanted no more, until they read on.
@@ -109,8 +111,15 @@ impl Transfer {
             return Vec::new();
         }
         let mut inside = self.partial.in_memory();
-        for waiter in &state.waiters {
-            inside.remove(state.wanted_for(&waiter.given, waiter.range, self.length));
+        if what == LetGo::Done {
+            for waiter in &state.waiters {
+                inside.remove(state.wanted_for(&waiter.given, waiter.range, self.length));
+            }
+        } else if let Some(first) = state.first_wanted(self.length) {
+            inside.remove(first);
+        }
+        for range in state.afloat.iter().flat_map(|afloat| &afloat.reading) {
+            inside.remove(*range);
         }
         let (mut gone, mut freed) = (Vec::new(), 0);
         for range in state.to_let_go(&inside, what) {
@@ -141,6 +150,13 @@ impl Transfer {
 }
 
 impl State {
+    /// What the read that waits for the first bytes needs.
+    fn first_wanted(&self, length: u64) -> Option<ByteRange> {
+        let waiters = self.waiters.iter();
+        let first = waiters.min_by_key(|waiter| waiter.range.start)?;
+        Some(self.wanted_for(&first.given, first.range, length))
+    }
+
     /// The parts of `inside` that may be let go, in that order.
     fn to_let_go(&self, inside: &RangeSet, what: LetGo) -> Vec<ByteRange> {
         let Some(afloat) = &self.afloat else {
@@ -163,7 +179,13 @@ impl State {
             }
         }
         match what {
-            LetGo::Ahead => free.iter().rev().collect(),
+            LetGo::Ahead => {
+                if !self.vouched && !stuck {
+                    // What the proof has seen must not come a second time.
+                    free.remove(ByteRange::new(0, self.hashed));
+                }
+                free.iter().rev().collect()
+            }
             LetGo::Done => free
                 .iter()
                 .flat_map(|range| afloat.read.within(range))
@@ -190,6 +212,13 @@ impl State {
             }
         }
         afloat.read.remove(range);
+    }
+
+    /// A handle is about to read `range`.
+    pub(super) fn is_reading(&mut self, range: ByteRange) {
+        if let Some(afloat) = &mut self.afloat {
+            afloat.reading.push(range);
+        }
     }
 
     /// `range` has come, perhaps for the second time.
@@ -230,7 +259,10 @@ impl State {
     /// Why a handle with `given` will never be given `range`, if that is so.
     pub(super) fn never(&self, given: &Given, range: ByteRange, length: u64) -> Option<Failure> {
         let afloat = self.afloat.as_ref().filter(|afloat| afloat.passed)?;
-        let barred = self.given.would_complete(given, range, length) && !self.passed(given, range);
+        // What is not here any more comes a second time, if it does.
+        let gone = !self.present.contains(range);
+        let barred =
+            self.given.would_complete(given, range, length) && (gone || !self.passed(given, range));
         (barred && !self.vouched).then_some(Failure::Disk(afloat.errno))
     }
 
