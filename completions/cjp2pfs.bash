@@ -49,6 +49,9 @@ _cjp2pfs() {
             cjp2pfs,pin)
                 cmd="cjp2pfs__subcmd__pin"
                 ;;
+            cjp2pfs,publish)
+                cmd="cjp2pfs__subcmd__publish"
+                ;;
             cjp2pfs,recent)
                 cmd="cjp2pfs__subcmd__recent"
                 ;;
@@ -64,6 +67,9 @@ _cjp2pfs() {
             cjp2pfs,unpin)
                 cmd="cjp2pfs__subcmd__unpin"
                 ;;
+            cjp2pfs,unpublish)
+                cmd="cjp2pfs__subcmd__unpublish"
+                ;;
             cjp2pfs,unseed)
                 cmd="cjp2pfs__subcmd__unseed"
                 ;;
@@ -77,7 +83,7 @@ _cjp2pfs() {
 
     case "${cmd}" in
         cjp2pfs)
-            opts="-v -h -V --verbose --config --help --version mount umount seed unseed get hash status peers recent explain ls pin unpin gc verify import doctor completions"
+            opts="-v -h -V --verbose --config --help --version mount umount seed unseed get hash status peers recent explain publish unpublish ls pin unpin gc verify import doctor completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -587,6 +593,46 @@ _cjp2pfs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cjp2pfs__subcmd__publish)
+            opts="-v -h --name --list --json --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cjp2pfs__subcmd__recent)
             opts="-v -h --limit --json --store --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -776,6 +822,42 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__unpin)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__unpublish)
             opts="-v -h --store --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -195,6 +195,31 @@ _arguments "${_arguments_options[@]}" : \
 ':id -- The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
 && ret=0
 ;;
+(publish)
+_arguments "${_arguments_options[@]}" : \
+'(--list)--name=[Publish under NAME, which may hold slashes \[default\: the last part of PATH\]]:NAME:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--list[List what is published]' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::path -- A file:_files' \
+&& ret=0
+;;
+(unpublish)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The name:_default' \
+&& ret=0
+;;
 (ls)
 _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
@@ -305,6 +330,8 @@ _cjp2pfs_commands() {
 'peers:Show the peers that the daemon of the store knows' \
 'recent:Show what the peers say that they have, the latest named first' \
 'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
+'publish:Publish a file under a name that can stand for something else later' \
+'unpublish:Publish nothing under a name any more' \
 'ls:List the content that is held\: how much of it, when it was used, whether it is pinned' \
 'pin:Never give up this content, be it held now or later' \
 'unpin:Let this content be given up again when room is needed' \
@@ -371,6 +398,11 @@ _cjp2pfs__subcmd__pin_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs pin commands' commands "$@"
 }
+(( $+functions[_cjp2pfs__subcmd__publish_commands] )) ||
+_cjp2pfs__subcmd__publish_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs publish commands' commands "$@"
+}
 (( $+functions[_cjp2pfs__subcmd__recent_commands] )) ||
 _cjp2pfs__subcmd__recent_commands() {
     local commands; commands=()
@@ -395,6 +427,11 @@ _cjp2pfs__subcmd__umount_commands() {
 _cjp2pfs__subcmd__unpin_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs unpin commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__unpublish_commands] )) ||
+_cjp2pfs__subcmd__unpublish_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs unpublish commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__unseed_commands] )) ||
 _cjp2pfs__subcmd__unseed_commands() {

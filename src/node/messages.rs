@@ -62,8 +62,10 @@ pub(super) struct Read {
     pub ask: Ask,
     /// One for each question.
     pub answers: Vec<Found>,
-    /// Content that was opened for it, for the next questions.
+    /// Content that was opened for it, for the next questions, and how often the store had given up
+    /// content before.
     pub opened: Vec<(ContentId, Content)>,
+    pub given_up: u64,
 }
 
 /// What the server thread has found.

@@ -452,8 +452,10 @@ impl Network {
                 self.pairs.put(*id, *pair);
             }
         }
-        for (id, content) in &read.opened {
-            self.open.put(*id, content.clone());
+        if read.given_up == self.given_up {
+            for (id, content) in &read.opened {
+                self.open.put(*id, content.clone());
+            }
         }
         if self.outgoing.len() >= MAX_BACKLOG {
             return;

@@ -24,6 +24,7 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
         if ask.list {
             ask.listing = shared.store.sample(ask.listed(), random.u64(..));
         }
+        let given_up = shared.store.given_up();
         let mut opened = Vec::new();
         ask.parts = ask
             .parts_of
@@ -44,6 +45,7 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
             ask,
             answers,
             opened,
+            given_up,
         })));
     }
 }

@@ -51,11 +51,16 @@ impl Store {
         self.0.uses.hold(id)
     }
 
-    /// How often content was given up: whoever keeps files open closes them when this changes, so
-    /// that their room is free.
+    /// How often content was given up, or a seeded file taken out: whoever keeps files open closes
+    /// them when this changes, so that their room is free and they are served no more.
     #[must_use]
     pub fn given_up(&self) -> u64 {
-        self.0.room.given_up.load(Ordering::Relaxed)
+        let forgotten = self.0.open_files.forgotten();
+        self.0
+            .room
+            .given_up
+            .load(Ordering::Relaxed)
+            .wrapping_add(forgotten)
     }
 
     /// Gives up what `limits` (those of the store, where none are given) ask for, and trees whose
