@@ -121,7 +121,7 @@ fn a_daemon_is_asked_where_one_runs() {
     fs::create_dir(&own).unwrap();
     fs::write(own.join("file"), "seeded here").unwrap();
     let settings = Settings::new(&store).peer(seeder.address);
-    let daemon = Node::seed(settings.clone(), &[&own], 1);
+    let daemon = Node::seed(settings.clone(), &[&own.join("file")], 1);
     let target = place.path("target");
     for id in &ids {
         run(Settings::new(&store).get(id, &target).arg("--force"), LATER).ok();
