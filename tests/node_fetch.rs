@@ -269,7 +269,8 @@ fn a_fetch_cancelled_while_it_searches_searches_no_more() {
     wait("nothing to be waiting", || {
         (node.status().operations_waiting == 0).then_some(())
     });
-    assert_eq!(peer.questions_until_quiet(QUIET, |_| true).len(), 0);
+    // One may have been on its way.
+    assert!(peer.questions_until_quiet(QUIET, |_| true).len() <= 1);
 }
 
 #[test]
