@@ -1,0 +1,30 @@
+//! The whole, as users have it: the real binary, its mounts, its peers in other languages.
+
+#[macro_use]
+mod common;
+
+mod changing;
+mod explain;
+mod flood;
+mod folder;
+mod full_disk;
+mod get_folder;
+mod interrupted;
+mod limits;
+mod modes;
+mod mount;
+mod mount_model;
+mod outages;
+mod passthrough;
+mod peer;
+mod programs;
+mod publish;
+mod rate_limits;
+mod recent;
+mod seed_get;
+mod seeding;
+mod stalled;
+mod unmounted;
+mod upkeep;
+mod usage;
+mod wire;

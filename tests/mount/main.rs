@@ -1,0 +1,11 @@
+//! The file system on real mounts, with a source that is under the test's control.
+
+mod mount_support;
+
+mod crowds;
+mod files;
+mod folders;
+mod fs;
+mod pages;
+mod passthrough;
+mod stalls;

@@ -1,0 +1,20 @@
+//! The room `node`: real nodes on loopback and scripted peers.
+
+#[path = "../node_support/mod.rs"]
+mod node_support;
+
+mod ahead;
+mod claims;
+mod disk_ahead;
+mod explain;
+mod fetch;
+mod giving;
+mod last_byte;
+mod leaves;
+mod lookup;
+mod pages;
+mod passed;
+mod read;
+mod repair;
+mod seeding;
+mod stop;
