@@ -5,7 +5,7 @@ mod common;
 
 mod changing;
 mod explain;
-mod flood;
+mod flooded;
 mod folder;
 mod full_disk;
 mod get_folder;
