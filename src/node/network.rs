@@ -134,6 +134,9 @@ impl Network {
                     Ok(received) => {
                         idle = false;
                         let now = self.now();
+                        for data in self.shared.pool.take_returned() {
+                            self.swarm.reuse(data);
+                        }
                         for (from, datagram) in incoming.datagrams() {
                             self.swarm.handle_datagram(now, from, datagram);
                         }
@@ -381,7 +384,11 @@ impl Network {
         };
         ask.parts = parts;
         ask.blake3 = blake3;
-        scratch.resize(ask.questions.len() * MAX_ANSWER as usize, 0);
+        let needed = ask.questions.len() * MAX_ANSWER as usize;
+        if scratch.len() < needed {
+            // Never shorter again: what is left out here is cleared anew at the next resize.
+            scratch.resize(needed, 0);
+        }
         let mut answers = Vec::with_capacity(ask.questions.len());
         for (question, room) in ask
             .questions

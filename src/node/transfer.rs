@@ -494,6 +494,13 @@ impl Transfer {
         }
     }
 
+    /// Whether the prover has something of this to hash, and knows of it.
+    pub fn is_being_hashed(&self) -> bool {
+        let state = self.state();
+        let end = state.present.around(state.hashed).map_or(0, |r| r.end);
+        state.phase == Phase::Arriving && end > state.hashed && state.queued_for_proof
+    }
+
     /// The next bytes to hash, if the prefix that is here goes on. Without any the prover is done
     /// with this content until it is queued again.
     pub fn next_to_hash(&self, most: u64) -> Option<(u64, ByteRange)> {

@@ -216,6 +216,8 @@ pub struct Swarm {
     probe_timer: Time,
     housekeeping_at: Time,
     stats: Stats,
+    /// Memory for what arrives next.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Datagrams waiting to be polled; the oldest give way.
@@ -224,6 +226,8 @@ const MAX_OUTBOX: usize = 1024;
 const MAX_ASKED: usize = 4096;
 /// How long a fetch that nobody needs is remembered for what was learnt of its sources.
 const IDLE_FETCH: Duration = Duration::from_secs(600);
+/// Buffers kept for what arrives, of 64 KiB at most.
+const MAX_SPARE: usize = 64;
 /// How often tables are tidied.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
@@ -265,6 +269,7 @@ impl Swarm {
             probe_timer: now,
             housekeeping_at: now + HOUSEKEEPING,
             stats: Stats::default(),
+            spare: Vec::new(),
             config,
         }
     }
@@ -409,6 +414,13 @@ impl Swarm {
                 !idle || now.since(fetch.progress_at) < IDLE_FETCH
             });
             self.reconsider_lengths(now);
+        }
+    }
+
+    /// Gives memory of [`Event::Data`] back, for what arrives next. Bounded: what is too much is freed.
+    pub fn reuse(&mut self, data: Vec<u8>) {
+        if self.spare.len() < MAX_SPARE && data.capacity() <= 2 * MAX_ANSWER as usize {
+            self.spare.push(data);
         }
     }
 

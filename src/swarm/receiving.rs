@@ -39,8 +39,8 @@ impl Swarm {
             self.stats.unmatched += 1;
             return;
         };
-        let mut data = Vec::with_capacity(wire::decoded_length(arrival.base64));
-        if wire::decode_base64(arrival.base64, &mut data).is_err() {
+        let mut data = self.spare.pop().unwrap_or_default();
+        if wire::decode_base64_over(arrival.base64, &mut data).is_err() {
             self.stats.unmatched += 1;
             return;
         }

@@ -42,6 +42,16 @@ pub fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), Base64Error> {
     result.map_err(|_| Base64Error::NotBase64)
 }
 
+/// Puts the bytes that `text` stands for in the place of what `out` held, whose memory is used again:
+/// a buffer that goes round is neither allocated nor cleared anew. On an error `out` is empty.
+pub fn decode_base64_over(text: &str, out: &mut Vec<u8>) -> Result<(), Base64Error> {
+    // What the engine wants to have room for; the last symbols may stand for less.
+    out.resize(text.len().div_ceil(4).saturating_mul(3), 0);
+    let result = ENGINE.decode_slice(text, out);
+    out.truncate(*result.as_ref().unwrap_or(&0));
+    result.map(|_| ()).map_err(|_| Base64Error::NotBase64)
+}
+
 /// How many bytes `text` stands for, exactly if it is base64 at all.
 #[must_use]
 pub fn decoded_length(text: &str) -> usize {

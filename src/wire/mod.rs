@@ -23,7 +23,7 @@ mod signed;
 mod tests;
 mod typed;
 
-pub use base64::{Base64Error, decode_base64, decoded_length};
+pub use base64::{Base64Error, decode_base64, decode_base64_over, decoded_length};
 pub use decode::{DecodeError, Decoded, MAX_MESSAGES, decode};
 pub use encode::{Encoder, content_datagram_bound};
 pub use message::{

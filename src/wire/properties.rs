@@ -138,7 +138,10 @@ fn same(sent: &Sent, got: &Message<'_>) -> bool {
             },
         ) => {
             let mut data = Vec::new();
+            let mut over = vec![7; d.len() / 2];
             decode_base64(base64, &mut data).is_ok()
+                && super::decode_base64_over(base64, &mut over).is_ok()
+                && over == data
                 && decoded_length(base64) == d.len()
                 && (is(id, i) && o == offset && Some(*e) == *eof && *d == data)
         }

@@ -292,6 +292,13 @@ fn base64_is_strict_but_for_padding() {
     ] {
         let mut out = b"before".to_vec();
         let result = decode_base64(text, &mut out);
+        let mut over = vec![7; 5];
+        assert_eq!(
+            super::decode_base64_over(text, &mut over),
+            result,
+            "{text:?}"
+        );
+        assert_eq!(over.is_empty(), result.is_err() || text.is_empty());
         assert_eq!(result.is_ok(), bytes.is_some(), "{text}");
         assert_eq!(out, [b"before", bytes.unwrap_or_default()].concat());
         if let Some(bytes) = bytes {
