@@ -162,6 +162,21 @@ pub struct NodeArgs {
     pub read_timeout: Option<Duration>,
 }
 
+/// As whom a daemon runs.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct UserArgs {
+    /// Become this user first, by number; only for root [default: stay who one is]
+    ///
+    /// From then on all is as if that user had started it: the store, the files that are seeded and
+    /// the mountpoint must be within reach of that user.
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+
+    /// Become a member of this group only, by number [default: the group of --uid]
+    #[arg(long, value_name = "GID")]
+    pub gid: Option<u32>,
+}
+
 #[derive(Debug, clap::Args)]
 pub struct MountArgs {
     /// An empty folder
@@ -194,6 +209,9 @@ pub struct MountArgs {
     pub complete: Option<CompleteWhen>,
 
     #[command(flatten)]
+    pub user: UserArgs,
+
+    #[command(flatten)]
     pub node: NodeArgs,
 }
 
@@ -224,6 +242,9 @@ pub struct SeedArgs {
     /// Files and folders
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub user: UserArgs,
 
     #[command(flatten)]
     pub node: NodeArgs,

@@ -27,6 +27,7 @@ mod seed;
 mod settings;
 mod signals;
 mod umount;
+mod user;
 mod values;
 
 use std::io::Write;
@@ -60,6 +61,11 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
     let config = args.config.as_deref();
+    match &args.command {
+        Command::Mount(mount) => user::become_named(&mount.user)?,
+        Command::Seed(seed) => user::become_named(&seed.user)?,
+        _ => {}
+    }
     match args.command {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),

@@ -28,6 +28,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
     for path in &args.paths {
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     }
+    node_run::confine(&node_config.store)?;
     let (tell_event, events) = mpsc::channel();
 
     let shown = Arc::new(Shown::default());

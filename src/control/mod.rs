@@ -31,6 +31,7 @@ pub use client::{Client, ClientError};
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;
+use crate::node::rights::Rights;
 
 /// What the daemon of a store is and does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct DaemonStatus {
     pub command: String,
     /// Where it has mounted the network, if it has.
     pub mountpoint: Option<PathBuf>,
+    /// What it may do.
+    #[serde(default)]
+    pub rights: Rights,
     /// What its node tells.
     #[serde(flatten)]
     pub node: Status,

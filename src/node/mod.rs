@@ -22,6 +22,7 @@ mod prover;
 mod readahead;
 mod reader;
 mod reassembly;
+pub mod rights;
 mod runs;
 mod scratch;
 pub mod seeding;
