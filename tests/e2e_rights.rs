@@ -152,6 +152,43 @@ fn a_seeding_node_tells_what_it_gave_up() {
     node.stop();
 }
 
+/// What a web page could reach: it can make a browser connect to any TCP port of this machine.
+#[test]
+fn a_node_listens_on_no_tcp_port() {
+    let place = Place::new();
+    let file = place.file("content", 1000);
+    let node = Node::seed(Settings::new(place.path("store")), &[&file.path], 1);
+    let proc = format!("/proc/{}", node.process.pid());
+    let sockets: Vec<String> = fs::read_dir(format!("{proc}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let listed = |table: &str| -> Vec<String> {
+        let text = fs::read_to_string(format!("{proc}/net/{table}")).unwrap_or_default();
+        let inode = |line: &str| line.split_whitespace().nth(9).map(str::to_owned);
+        text.lines().skip(1).filter_map(inode).collect()
+    };
+    assert!(
+        listed("udp").iter().any(|inode| sockets.contains(inode)),
+        "{sockets:?}"
+    );
+    for table in ["tcp", "tcp6"] {
+        assert!(
+            !listed(table).iter().any(|inode| sockets.contains(inode)),
+            "{table}"
+        );
+    }
+    node.stop();
+}
+
 #[test]
 fn a_seeding_node_of_root_becomes_another_user() {
     requires_root!();
