@@ -22,17 +22,29 @@ _cjp2pfs() {
             cjp2pfs,explain)
                 cmd="cjp2pfs__subcmd__explain"
                 ;;
+            cjp2pfs,gc)
+                cmd="cjp2pfs__subcmd__gc"
+                ;;
             cjp2pfs,get)
                 cmd="cjp2pfs__subcmd__get"
                 ;;
             cjp2pfs,hash)
                 cmd="cjp2pfs__subcmd__hash"
                 ;;
+            cjp2pfs,ls)
+                cmd="cjp2pfs__subcmd__ls"
+                ;;
             cjp2pfs,mount)
                 cmd="cjp2pfs__subcmd__mount"
                 ;;
             cjp2pfs,peers)
                 cmd="cjp2pfs__subcmd__peers"
+                ;;
+            cjp2pfs,pin)
+                cmd="cjp2pfs__subcmd__pin"
+                ;;
+            cjp2pfs,recent)
+                cmd="cjp2pfs__subcmd__recent"
                 ;;
             cjp2pfs,seed)
                 cmd="cjp2pfs__subcmd__seed"
@@ -43,6 +55,9 @@ _cjp2pfs() {
             cjp2pfs,umount)
                 cmd="cjp2pfs__subcmd__umount"
                 ;;
+            cjp2pfs,unpin)
+                cmd="cjp2pfs__subcmd__unpin"
+                ;;
             *)
                 ;;
         esac
@@ -50,7 +65,7 @@ _cjp2pfs() {
 
     case "${cmd}" in
         cjp2pfs)
-            opts="-v -h -V --verbose --config --help --version mount umount seed get hash status peers explain completions"
+            opts="-v -h -V --verbose --config --help --version mount umount seed get hash status peers recent explain ls pin unpin gc completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -143,8 +158,52 @@ _cjp2pfs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cjp2pfs__subcmd__gc)
+            opts="-v -h --dry-run --store-limit --min-free --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cjp2pfs__subcmd__get)
-            opts="-o -v -h --output --force --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-o -v -h --output --force --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -196,6 +255,14 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -270,8 +337,44 @@ _cjp2pfs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cjp2pfs__subcmd__ls)
+            opts="-v -h --network --json --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cjp2pfs__subcmd__mount)
-            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -297,6 +400,14 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -378,8 +489,84 @@ _cjp2pfs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cjp2pfs__subcmd__pin)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__recent)
+            opts="-v -h --limit --json --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cjp2pfs__subcmd__seed)
-            opts="-v -h --store --bind --peer --no-bootstrap --no-lan --cache --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-v -h --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -401,6 +588,14 @@ _cjp2pfs() {
                     return 0
                     ;;
                 --cache)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store-limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-free)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -483,6 +678,42 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__umount)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__unpin)
             opts="-v -h --store --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

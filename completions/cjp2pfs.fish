@@ -35,7 +35,12 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "get" -d 'Fetch cont
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "hash" -d 'Print the hashes of files as sha256sum or b3sum does'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show what the daemon of the store is doing'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "recent" -d 'Show what the peers say that they have, the latest named first'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "explain" -d 'Tell why content is not here yet: which bytes, which peers, what they answered'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "ls" -d 'List the content that is held: how much of it, when it was used, whether it is pinned'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "pin" -d 'Never give up this content, be it held now or later'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpin" -d 'Let this content be given up again when room is needed'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "gc" -d 'Give up content until the limits are kept, and what is of no use to anybody'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l complete -d 'Whether content that is being read is fetched to its end in the background [default: auto]' -r -f -a "auto\t'When it is read from its start onward'
 always\t'As soon as it is read at all'
@@ -44,6 +49,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l store -d 'Keep
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l store-limit -d 'Let the store take at most this much of the disk, as in 500GiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l min-free -d 'Give up content when less than this is free on the disk; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
@@ -66,6 +73,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l store -d 'Keep 
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l store-limit -d 'Let the store take at most this much of the disk, as in 500GiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l min-free -d 'Give up content when less than this is free on the disk; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
@@ -81,6 +90,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store -d 'Keep c
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l peer -d 'Ask this peer; may be given several times' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l cache -d 'Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store-limit -d 'Let the store take at most this much of the disk, as in 500GiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l min-free -d 'Give up content when less than this is free on the disk; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l upload-limit -d 'Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l upload-limit-per-address -d 'Send each IP address at most this much a second; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
@@ -107,11 +118,38 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l config -d 'Rea
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand peers" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l limit -d 'Show at most this many' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand recent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -l json -d 'Print JSON'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l network -d 'List what the peers say that they have instead, with how many have it; needs a daemon'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -l json -d 'Print JSON'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand pin" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand pin" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand pin" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand pin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpin" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpin" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpin" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unpin" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l store-limit -d 'Let the store take at most this much of the disk, as in 500GiB; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l min-free -d 'Give up content when less than this is free on the disk; 0 is no limit [default: 0]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l config -d 'Read the configuration from FILE' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -l dry-run -d 'Only print what would be given up'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -40,6 +40,8 @@ never\:"Never"))' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--store-limit=[Let the store take at most this much of the disk, as in 500GiB; 0 is no limit \[default\: 0\]]:SIZE:_default' \
+'--min-free=[Give up content when less than this is free on the disk; 0 is no limit \[default\: 0\]]:SIZE:_default' \
 '--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
@@ -77,6 +79,8 @@ _arguments "${_arguments_options[@]}" : \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--store-limit=[Let the store take at most this much of the disk, as in 500GiB; 0 is no limit \[default\: 0\]]:SIZE:_default' \
+'--min-free=[Give up content when less than this is free on the disk; 0 is no limit \[default\: 0\]]:SIZE:_default' \
 '--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
@@ -100,6 +104,8 @@ _arguments "${_arguments_options[@]}" : \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
 '--cache=[Keep at most this much content in memory, as in 64MiB or 1G \[default\: 256MiB\]]:SIZE:_default' \
+'--store-limit=[Let the store take at most this much of the disk, as in 500GiB; 0 is no limit \[default\: 0\]]:SIZE:_default' \
+'--min-free=[Give up content when less than this is free on the disk; 0 is no limit \[default\: 0\]]:SIZE:_default' \
 '--upload-limit=[Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--upload-limit-per-address=[Send each IP address at most this much a second; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
@@ -150,6 +156,18 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(recent)
+_arguments "${_arguments_options[@]}" : \
+'--limit=[Show at most this many]:NUMBER:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (explain)
 _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
@@ -160,6 +178,53 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':id -- The SHA-256 as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--network[List what the peers say that they have instead, with how many have it; needs a daemon]' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(pin)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::ids -- SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
+(unpin)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::ids -- SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3:_default' \
+&& ret=0
+;;
+(gc)
+_arguments "${_arguments_options[@]}" : \
+'--store-limit=[Let the store take at most this much of the disk, as in 500GiB; 0 is no limit \[default\: 0\]]:SIZE:_default' \
+'--min-free=[Give up content when less than this is free on the disk; 0 is no limit \[default\: 0\]]:SIZE:_default' \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--dry-run[Only print what would be given up]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
 (completions)
@@ -187,7 +252,12 @@ _cjp2pfs_commands() {
 'hash:Print the hashes of files as sha256sum or b3sum does' \
 'status:Show what the daemon of the store is doing' \
 'peers:Show the peers that the daemon of the store knows' \
+'recent:Show what the peers say that they have, the latest named first' \
 'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
+'ls:List the content that is held\: how much of it, when it was used, whether it is pinned' \
+'pin:Never give up this content, be it held now or later' \
+'unpin:Let this content be given up again when room is needed' \
+'gc:Give up content until the limits are kept, and what is of no use to anybody' \
 'completions:Print the completions for a shell' \
     )
     _describe -t commands 'cjp2pfs commands' commands "$@"
@@ -202,6 +272,11 @@ _cjp2pfs__subcmd__explain_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs explain commands' commands "$@"
 }
+(( $+functions[_cjp2pfs__subcmd__gc_commands] )) ||
+_cjp2pfs__subcmd__gc_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs gc commands' commands "$@"
+}
 (( $+functions[_cjp2pfs__subcmd__get_commands] )) ||
 _cjp2pfs__subcmd__get_commands() {
     local commands; commands=()
@@ -212,6 +287,11 @@ _cjp2pfs__subcmd__hash_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs hash commands' commands "$@"
 }
+(( $+functions[_cjp2pfs__subcmd__ls_commands] )) ||
+_cjp2pfs__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs ls commands' commands "$@"
+}
 (( $+functions[_cjp2pfs__subcmd__mount_commands] )) ||
 _cjp2pfs__subcmd__mount_commands() {
     local commands; commands=()
@@ -221,6 +301,16 @@ _cjp2pfs__subcmd__mount_commands() {
 _cjp2pfs__subcmd__peers_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs peers commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__pin_commands] )) ||
+_cjp2pfs__subcmd__pin_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs pin commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__recent_commands] )) ||
+_cjp2pfs__subcmd__recent_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs recent commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__seed_commands] )) ||
 _cjp2pfs__subcmd__seed_commands() {
@@ -236,6 +326,11 @@ _cjp2pfs__subcmd__status_commands() {
 _cjp2pfs__subcmd__umount_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs umount commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__unpin_commands] )) ||
+_cjp2pfs__subcmd__unpin_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs unpin commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_cjp2pfs" ]; then

@@ -83,7 +83,12 @@ Commands:
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing
   peers        Show the peers that the daemon of the store knows
+  recent       Show what the peers say that they have, the latest named first
   explain      Tell why content is not here yet: which bytes, which peers, what they answered
+  ls           List the content that is held: how much of it, when it was used, whether it is pinned
+  pin          Never give up this content, be it held now or later
+  unpin        Let this content be given up again when room is needed
+  gc           Give up content until the limits are kept, and what is of no use to anybody
   completions  Print the completions for a shell
 
 Options:

@@ -45,6 +45,16 @@ fn lists_of_peers_are_merged_with_how_many_have_what() {
     assert_eq!(foreign_is["peers"], 1);
     assert_eq!(foreign_is["held"], false);
 
+    let mut command = cjp2pfs();
+    command.args(["ls", "--network", "--json", "--store"]);
+    let all = run(command.arg(&asking.settings.store), SOON).ok().stdout;
+    let all: Vec<Value> = serde_json::from_slice(&all).unwrap();
+    assert!(
+        all.windows(2)
+            .all(|two| two[0]["peers"].as_u64() >= two[1]["peers"].as_u64())
+    );
+    assert!(find(&all, &foreign.sha256).is_some());
+
     let table = String::from_utf8(recent(&asking, &[])).unwrap();
     assert!(table.contains(&shared.sha256), "{table}");
     let one = String::from_utf8(recent(&asking, &["--limit", "1"])).unwrap();
@@ -58,6 +68,6 @@ fn without_a_daemon_it_says_so() {
     command.arg("recent").arg("--store").arg(place.path("none"));
     let finished = run(&mut command, SOON);
     assert_eq!(finished.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&finished.stderr).into_owned();
+    let said = &finished.stderr;
     assert!(said.contains("no daemon runs"), "{said}");
 }

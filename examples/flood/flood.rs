@@ -18,6 +18,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    #[allow(dead_code, reason = "for the tests that share this file")]
     pub const ALL: [Self; 3] = [Self::Requests, Self::Garbage, Self::Spoofed];
 
     /// Which network of 127.0.0.0/8 its senders are in.

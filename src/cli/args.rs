@@ -85,6 +85,21 @@ pub enum Command {
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
     Explain(ExplainArgs),
 
+    /// List the content that is held: how much of it, when it was used, whether it is pinned
+    Ls(LsArgs),
+
+    /// Never give up this content, be it held now or later
+    Pin(PinArgs),
+
+    /// Let this content be given up again when room is needed
+    Unpin(PinArgs),
+
+    /// Give up content until the limits are kept, and what is of no use to anybody
+    ///
+    /// The limits are those of the daemon of the store if one runs, unless some are given here. A
+    /// daemon keeps to its limits by itself.
+    Gc(GcArgs),
+
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -102,6 +117,21 @@ pub struct StoreArgs {
     /// Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]
     #[arg(long, value_name = "DIR", env = "CJP2PFS_STORE", hide_env_values = true, value_hint = ValueHint::DirPath)]
     pub store: Option<PathBuf>,
+}
+
+/// How much the store may take of the disk.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LimitArgs {
+    /// Let the store take at most this much of the disk, as in 500GiB; 0 is no limit [default: 0]
+    ///
+    /// What was not used for the longest time is given up first; never what is pinned, open or being
+    /// fetched, nor files of your own that are served or were fetched to your own folder.
+    #[arg(long, value_name = "SIZE", env = "CJP2PFS_STORE_LIMIT", hide_env_values = true, value_parser = parse_size)]
+    pub store_limit: Option<u64>,
+
+    /// Give up content when less than this is free on the disk; 0 is no limit [default: 0]
+    #[arg(long, value_name = "SIZE", env = "CJP2PFS_MIN_FREE", hide_env_values = true, value_parser = parse_size)]
+    pub min_free: Option<u64>,
 }
 
 /// What every command that runs a node takes.
@@ -140,6 +170,9 @@ pub struct NodeArgs {
     /// Keep at most this much content in memory, as in 64MiB or 1G [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CJP2PFS_CACHE", hide_env_values = true, value_parser = parse_size)]
     pub cache: Option<u64>,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     /// Send others at most this much a second, as in 500K or 1.5MiB; 0 is no limit [default: 0]
     #[arg(long, value_name = "RATE", env = "CJP2PFS_UPLOAD_LIMIT", hide_env_values = true, value_parser = parse_rate)]
@@ -284,6 +317,16 @@ pub struct HashArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct LsArgs {
+    /// List what the peers say that they have instead, with how many have it; needs a daemon
+    #[arg(long)]
+    pub network: bool,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct RecentArgs {
     /// Show at most this many
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
@@ -298,6 +341,29 @@ pub struct ReportArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PinArgs {
+    /// SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<ContentId>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct GcArgs {
+    /// Only print what would be given up
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     #[command(flatten)]
     pub store: StoreArgs,

@@ -28,6 +28,10 @@ pub struct ConfigFile {
     pub no_lan: bool,
     #[serde(deserialize_with = "size")]
     pub cache: Option<u64>,
+    #[serde(deserialize_with = "size")]
+    pub store_limit: Option<u64>,
+    #[serde(deserialize_with = "size")]
+    pub min_free: Option<u64>,
     #[serde(deserialize_with = "rate")]
     pub upload_limit: Option<u64>,
     #[serde(deserialize_with = "rate")]
@@ -136,6 +140,8 @@ mod tests {
             no-bootstrap = true
             no-lan = true
             cache = "64MiB"
+            store-limit = "2TiB"
+            min-free = 1000
             upload-limit = "1.5MiB"
             upload-limit-per-address = 500000
             download-limit = "2M/s"
@@ -149,6 +155,8 @@ mod tests {
         assert_eq!(file.store, Some("/srv/cjp2pfs".into()));
         assert_eq!(file.peer.len(), 2);
         assert_eq!(file.cache, Some(64 << 20));
+        assert_eq!(file.store_limit, Some(2 << 40));
+        assert_eq!(file.min_free, Some(1000));
         assert_eq!(file.upload_limit, Some(3 << 19));
         assert_eq!(file.upload_limit_per_address, Some(500_000));
         assert_eq!(file.download_limit, Some(2 << 20));

@@ -30,7 +30,7 @@ was interrupted before it was done. What it had fetched is kept, and the next ru
 const ENVIRONMENT: &str = r#".SH ENVIRONMENT
 Flags win over the environment, the environment over the configuration file.
 .TP
-.BR CJP2PFS_STORE ", " CJP2PFS_BIND ", " CJP2PFS_CACHE ", " CJP2PFS_LOOKUP_TIMEOUT ", " CJP2PFS_READ_TIMEOUT ", " CJP2PFS_COMPLETE ", " CJP2PFS_CONFIG
+.BR CJP2PFS_STORE ", " CJP2PFS_BIND ", " CJP2PFS_CACHE ", " CJP2PFS_STORE_LIMIT ", " CJP2PFS_MIN_FREE ", " CJP2PFS_LOOKUP_TIMEOUT ", " CJP2PFS_READ_TIMEOUT ", " CJP2PFS_COMPLETE ", " CJP2PFS_CONFIG
 As the flags of the same names.
 .TP
 .B CJP2PFS_PEER
@@ -52,7 +52,7 @@ Where the store and the configuration are.
 const FILES: &str = r#".SH FILES
 .TP
 .I $XDG_CONFIG_HOME/cjp2pfs/config.toml
-The configuration. Its keys are the names of the flags: store, bind, peer (a list), no\-bootstrap, no\-lan (true or false), cache, lookup\-timeout, read\-timeout, complete. Any other key is an error.
+The configuration. Its keys are the names of the flags: store, bind, peer (a list), no\-bootstrap, no\-lan (true or false), cache, store\-limit, min\-free, lookup\-timeout, read\-timeout, complete. Any other key is an error.
 .TP
 .I $XDG_DATA_HOME/cjp2pfs
 The store: what was fetched, and the index of what is seeded. One daemon at a time uses it.

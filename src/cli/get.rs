@@ -215,6 +215,8 @@ impl InProcess<'_> {
     }
 
     fn fetch(&self, node: &Node, target: &Target) -> Result<(), Stop> {
+        // Should the store have to give up content, then other content.
+        let _hold = node.store().hold(&self.id);
         let wake = self.wake.clone();
         let _looking = node.lookup(
             self.id,

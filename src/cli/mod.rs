@@ -13,19 +13,23 @@ mod explain;
 mod export;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gc;
 mod generate;
 mod get;
 mod hash;
 mod human;
 mod logging;
+mod ls;
 mod mount;
 mod network_list;
 mod node_run;
+mod pin;
 mod progress;
 mod report;
 mod seed;
 mod settings;
 mod signals;
+mod store_access;
 mod umount;
 mod user;
 mod values;
@@ -76,6 +80,10 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Peers(peers) => report::peers(&peers, config),
         Command::Recent(recent) => network_list::recent(&recent, config),
         Command::Explain(explain) => explain::run(&explain, config),
+        Command::Ls(ls) => ls::run(&ls, config),
+        Command::Pin(pin) => pin::pin(&pin, config),
+        Command::Unpin(pin) => pin::unpin(&pin, config),
+        Command::Gc(gc) => gc::run(&gc, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

@@ -1,4 +1,4 @@
-//! `recent`: what the peers say that they have.
+//! `ls --network` and `recent`: what the peers say that they have.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::args::RecentArgs;
+use super::args::{RecentArgs, ReportArgs};
 use super::exit_codes::Outcome;
 use super::human;
 use super::report;
@@ -16,11 +16,22 @@ use crate::node::NetworkContent;
 pub fn recent(args: &RecentArgs, config: Option<&Path>) -> Result<Outcome> {
     let mut listed = report::client(&args.report, config)?.network()?;
     listed.truncate(args.limit);
+    print(&args.report, &listed)
+}
+
+/// Prints all of it, what most of them have first.
+pub fn all(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
+    let mut listed = report::client(args, config)?.network()?;
+    listed.sort_by(|a, b| b.peers.cmp(&a.peers).then_with(|| a.id.cmp(&b.id)));
+    print(args, &listed)
+}
+
+fn print(args: &ReportArgs, listed: &[NetworkContent]) -> Result<Outcome> {
     let mut out = io::stdout().lock();
-    if args.report.json {
+    if args.json {
         report::write_json(&mut out, &listed)?;
     } else {
-        write_table(&mut out, &listed)?;
+        write_table(&mut out, listed)?;
     }
     out.flush()?;
     Ok(Outcome::Done)

@@ -10,8 +10,8 @@ use super::args::ReportArgs;
 use super::exit_codes::Outcome;
 use super::{human, settings};
 use crate::control::{Client, DaemonStatus};
-use crate::node::PeerStatus;
 use crate::node::rights::Rights;
+use crate::node::{PeerStatus, Status};
 
 pub fn status(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
     let status = client(args, config)?.status()?;
@@ -81,6 +81,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
                 node.contents_held, node.contents_seeded
             ),
         ),
+        row("disk", disk(node)),
         row("waiting", node.operations_waiting.to_string()),
     ];
     human::table(out, &rows, false)?;
@@ -122,6 +123,25 @@ fn describe(rights: &Rights) -> String {
         false => "writes where its user may",
     };
     format!("{root}; {gains}; {writes}")
+}
+
+/// What the store takes, and what it must keep to.
+fn disk(node: &Status) -> String {
+    let mut text = match node.disk {
+        Some(usage) => format!(
+            "{} taken, {} free",
+            human::bytes(usage.complete.saturating_add(usage.partial)),
+            human::bytes(usage.free)
+        ),
+        None => "unknown".to_owned(),
+    };
+    if let Some(most) = node.store_limit {
+        text.push_str(&format!("; takes at most {}", human::bytes(most)));
+    }
+    if let Some(least) = node.min_free {
+        text.push_str(&format!("; leaves at least {} free", human::bytes(least)));
+    }
+    text
 }
 
 fn write_peers(out: &mut impl Write, peers: &[PeerStatus]) -> io::Result<()> {

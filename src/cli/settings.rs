@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use etcetera::BaseStrategy;
 
-use super::args::{CompleteWhen, MountArgs, NodeArgs, StoreArgs};
+use super::args::{CompleteWhen, LimitArgs, MountArgs, NodeArgs, StoreArgs};
 use super::config_file::ConfigFile;
+use crate::store::Limits;
 use crate::{mount, node};
 
 /// The port of the network by convention.
@@ -64,6 +65,21 @@ fn choose_store(args: &StoreArgs, file: &ConfigFile) -> Result<PathBuf> {
         .with_context(|| format!("cannot use {} as the store", chosen.display()))
 }
 
+/// How much a store may take where no daemon runs for it.
+///
+/// # Errors
+/// The configuration is wrong.
+pub fn store_limits(args: &LimitArgs, config: Option<&Path>) -> Result<Limits> {
+    Ok(merge_limits(args, &ConfigFile::load(config)?))
+}
+
+fn merge_limits(args: &LimitArgs, file: &ConfigFile) -> Limits {
+    Limits {
+        most: limit(args.store_limit, file.store_limit),
+        least_free: limit(args.min_free, file.min_free),
+    }
+}
+
 /// Zero, too, is no limit: with it a flag undoes what the file says.
 fn limit(given: Option<u64>, file: Option<u64>) -> Option<u64> {
     given.or(file).filter(|rate| *rate > 0)
@@ -93,6 +109,7 @@ fn merge(
         bootstrap: !(args.no_bootstrap || file.no_bootstrap),
         lan: !(args.no_lan || file.no_lan),
         cache: args.cache.or(file.cache).unwrap_or(CACHE),
+        limits: merge_limits(&args.limits, file),
         upload_limit: limit(args.upload_limit, file.upload_limit),
         upload_limit_per_address: limit(
             args.upload_limit_per_address,
@@ -126,6 +143,8 @@ mod tests {
             peer: vec!["127.0.0.1:2".parse().unwrap()],
             no_lan: true,
             cache: Some(3),
+            store_limit: Some(7),
+            min_free: Some(8),
             read_timeout: Some(Duration::from_secs(4)),
             upload_limit: Some(5),
             upload_limit_per_address: Some(6),
@@ -144,6 +163,10 @@ mod tests {
             bind: Some("127.0.0.1:10".parse().unwrap()),
             peer: vec!["127.0.0.1:20".parse().unwrap()],
             cache: Some(30),
+            limits: LimitArgs {
+                store_limit: Some(0),
+                min_free: Some(80),
+            },
             read_timeout: Some(Duration::from_secs(40)),
             upload_limit: Some(0),
             upload_limit_per_address: Some(60),
@@ -154,6 +177,8 @@ mod tests {
         assert_eq!(merged.bind.port(), 10);
         assert_eq!(merged.peers, ["127.0.0.1:20".parse().unwrap()]);
         assert_eq!(merged.cache, 30);
+        assert_eq!(merged.limits.most, None);
+        assert_eq!(merged.limits.least_free, Some(80));
         assert_eq!(merged.read_timeout, Duration::from_secs(40));
         assert_eq!(merged.complete, node::Complete::Always);
         assert_eq!(merged.upload_limit, None);
@@ -167,6 +192,8 @@ mod tests {
         assert_eq!(merged.bind.port(), 1);
         assert_eq!(merged.peers.len(), 1);
         assert_eq!(merged.cache, 3);
+        assert_eq!(merged.limits.most, Some(7));
+        assert_eq!(merged.limits.least_free, Some(8));
         assert_eq!(merged.lookup_timeout, LOOKUP_TIMEOUT);
         assert_eq!(merged.complete, node::Complete::Never);
         assert_eq!(merged.upload_limit, Some(5));

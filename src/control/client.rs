@@ -238,14 +238,27 @@ impl Client {
         }
     }
 
-    fn whole<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
+    pub(super) fn whole<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        self.whole_within(ANSWER_LIMIT, method, path)
+    }
+
+    pub(super) fn whole_within<T: DeserializeOwned>(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
         let asking = async {
             let body = self.ask(method, path).await?.into_body();
             let body = http_body_util::Limited::new(body, ANSWER_BYTES);
             let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
             serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
         };
-        self.within(ANSWER_LIMIT, asking)
+        self.within(limit, asking)
     }
 
     fn within<T>(

@@ -8,6 +8,9 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
+//! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
+//! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -19,6 +22,8 @@
 //! take to arrive: a local program that goes wrong cannot take the daemon with it.
 
 mod client;
+mod keeping;
+mod keeping_client;
 mod routes;
 mod server;
 mod socket;
@@ -28,6 +33,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
+pub use keeping::Removed;
 pub use server::{Daemon, Server, ServerError};
 
 use crate::node::Status;

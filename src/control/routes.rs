@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
+use super::keeping;
 use super::server::Daemon;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
@@ -32,15 +33,17 @@ const STREAMS: usize = 32;
 const CHUNK: u32 = 1 << 20;
 /// How long peers have to say what they have.
 const LISTS_LIMIT: Duration = Duration::from_secs(2);
+/// How long what was fetched is kept from being given up.
+const LINGER: Duration = Duration::from_secs(3);
 /// How often a fetch tells how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
-struct Shared {
-    daemon: Daemon,
+pub(super) struct Shared {
+    pub(super) daemon: Daemon,
     streams: Arc<Semaphore>,
 }
 
-type Access = State<Arc<Shared>>;
+pub(super) type Access = State<Arc<Shared>>;
 
 pub fn router(daemon: Daemon) -> Router {
     let shared = Shared {
@@ -55,6 +58,7 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .merge(keeping::routes())
         .layer(DefaultBodyLimit::max(0))
         .with_state(Arc::new(shared))
 }
@@ -105,8 +109,9 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     };
     let (lines, body) = Channel::new(4);
     let mut client = Listener(lines);
+    let hold = shared.daemon.node.store().hold(&id);
     tokio::spawn(async move {
-        let _place = place;
+        let place = place;
         if !client.hears(&FetchEvent::Looking).await {
             return;
         }
@@ -121,6 +126,10 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
             },
         };
         client.hears(&last).await;
+        drop(place);
+        // Whoever let it be fetched asks for the bytes next.
+        tokio::time::sleep(LINGER).await;
+        drop(hold);
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::new(body)).into_response()
@@ -257,7 +266,7 @@ fn admit(shared: &Shared, id: &str) -> Result<(ContentId, OwnedSemaphorePermit),
     Ok((id, place))
 }
 
-fn parse(id: &str) -> Result<ContentId, Refusal> {
+pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
     id.parse()
         .map_err(|e: IdError| Refusal(StatusCode::BAD_REQUEST, e.to_string()))
 }
@@ -302,7 +311,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 /// Why a request is not answered with what it asked for.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {

@@ -63,6 +63,8 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
                 // About once a minute, beside it: descriptors of content that nobody asked for.
                 shared.store.close_unused();
             }
+            // Here, where nobody waits: closing the last of a file that was removed frees its blocks.
+            Ok(Keep::Close(files)) => drop(files),
             Ok(Keep::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 if quiet {
@@ -77,6 +79,7 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
         }
         if Instant::now() >= sync_at {
             let took = sync_partials(shared);
+            shared.store.tend();
             sync_at = Instant::now() + SYNC_EVERY.max(took * SYNC_SHARE);
         }
     }

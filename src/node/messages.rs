@@ -94,6 +94,8 @@ pub(super) enum Keep {
     Idle(Arc<Transfer>),
     /// Much has been written since the last sync.
     Sync,
+    /// Files to close.
+    Close(Vec<Content>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

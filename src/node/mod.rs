@@ -92,6 +92,7 @@ impl Node {
     /// When the store cannot be opened, no socket can be had, or no thread started.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let store = Store::open(&config.store)?;
+        store.set_limits(config.limits);
         let (socket, port_was_taken) = bind(config.bind)?;
         let address = socket.local_addr().map_err(|source| StartError::Bind {
             address: config.bind,
@@ -255,17 +256,19 @@ impl Node {
         if id.is_empty_content() {
             return Ok(Reader::empty(Arc::clone(shared)));
         }
+        // Before it is looked for, so that it is not given up meanwhile.
+        let hold = shared.store.hold(&id);
         if shared.store.may_hold(&id)
             && let Some(content) = shared
                 .store
                 .open_content(&id)
                 .map_err(|error| shared::disk_failure(&error))?
         {
-            return Ok(Reader::complete(Arc::clone(shared), content));
+            return Ok(Reader::complete(Arc::clone(shared), content, hold));
         }
         let info = shared.known(id).ok_or(Failure::NotFound)?;
         let transfer = shared.begin(id, info.length)?;
-        Ok(Reader::arriving(Arc::clone(shared), transfer))
+        Ok(Reader::arriving(Arc::clone(shared), transfer, hold))
     }
 
     /// Fetches all of it; `done` when it is complete, verified and durable in the store.
@@ -324,6 +327,9 @@ impl Node {
             requests_lost: stats.lost,
             contents_held: counts.held,
             contents_seeded: counts.seeded,
+            disk: shared.store.usage().ok(),
+            store_limit: shared.config.limits.most,
+            min_free: shared.config.limits.least_free,
             operations_waiting: shared.waiting(),
             fetching,
         }

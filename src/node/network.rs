@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Found, Lists, Read, Report};
+use super::messages::{Arrival, Command, Found, Keep, Lists, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
@@ -72,6 +72,8 @@ pub(super) struct Network {
     outgoing: SendBatch,
     /// Open content, by id.
     open: LruCache<ContentId, Content>,
+    /// How often the store had given up content when these were opened.
+    given_up: u64,
     to_disk: Sender<Option<Ask>>,
     disk_asks: Arc<AtomicUsize>,
     beacons: Option<Beacons>,
@@ -100,6 +102,7 @@ impl Network {
             started,
             outgoing: SendBatch::new(),
             open: LruCache::new(NonZeroUsize::new(OPEN).unwrap_or(NonZeroUsize::MIN)),
+            given_up: 0,
             to_disk,
             disk_asks,
             beacons,
@@ -297,6 +300,7 @@ impl Network {
             // The uplink is slower than what is asked of us: dropped, as the network would.
             return;
         }
+        self.close_given_up();
         let mut scratch = std::mem::take(&mut self.scratch);
         let answered = self.answer_from_memory(&mut ask, &mut scratch);
         self.scratch = scratch;
@@ -306,6 +310,19 @@ impl Network {
         if self.disk_asks.load(Ordering::Relaxed) < MAX_DISK_ASKS {
             self.disk_asks.fetch_add(1, Ordering::Relaxed);
             let _ = self.to_disk.send(Some(ask));
+        }
+    }
+
+    /// Content that was given up is served no more, and its blocks are freed.
+    fn close_given_up(&mut self) {
+        let given_up = self.shared.store.given_up();
+        if given_up != self.given_up {
+            self.given_up = given_up;
+            let mut files = Vec::with_capacity(self.open.len());
+            while let Some((_, content)) = self.open.pop_lru() {
+                files.push(content);
+            }
+            let _ = self.shared.to_keep.send(Keep::Close(files));
         }
     }
 

@@ -11,13 +11,15 @@ use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure};
 use crate::content::ByteRange;
-use crate::store::{Content, Passed};
+use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
 
 /// One open handle: read-ahead and the last byte rule are kept per reader.
 pub struct Reader {
     node: Arc<Shared>,
     source: Source,
+    /// Content that is read is not given up.
+    _hold: Option<Hold>,
 }
 
 enum Source {
@@ -40,17 +42,19 @@ impl Reader {
         Self {
             node,
             source: Source::Empty,
+            _hold: None,
         }
     }
 
-    pub(super) fn complete(node: Arc<Shared>, content: Content) -> Self {
+    pub(super) fn complete(node: Arc<Shared>, content: Content, hold: Hold) -> Self {
         Self {
             node,
             source: Source::Complete(content),
+            _hold: Some(hold),
         }
     }
 
-    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>) -> Self {
+    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>, hold: Hold) -> Self {
         let number = transfer.attach_reader();
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
@@ -62,6 +66,7 @@ impl Reader {
                 transfer,
             },
             node,
+            _hold: Some(hold),
         };
         if reader.node.config.complete == Complete::Always {
             reader.complete_in_bulk();

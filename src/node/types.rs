@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::content::ContentId;
-use crate::store::StoreError;
+use crate::store::{Limits, StoreError, Usage};
 
 /// Nodes that have been there for years and know others (PROTOCOL: well-known nodes).
 pub const BOOTSTRAP: [&str; 3] = [
@@ -35,6 +35,8 @@ pub struct Config {
     pub lan: bool,
     /// Bytes of the block cache in memory.
     pub cache: u64,
+    /// How much the store may take of the disk.
+    pub limits: Limits,
     /// Bytes a second of answers to others, headers counted; `None`: unlimited.
     pub upload_limit: Option<u64>,
     /// The same for each IP address (for IPv6 each /64) by itself.
@@ -160,6 +162,12 @@ pub struct Status {
     pub contents_held: u64,
     /// Files that are seeded from where they lie.
     pub contents_seeded: u64,
+    /// What the store takes of the disk, where that can be told.
+    pub disk: Option<Usage>,
+    /// Bytes that the store may take.
+    pub store_limit: Option<u64>,
+    /// Bytes that it leaves free.
+    pub min_free: Option<u64>,
     /// Reads and lookups that wait for the network.
     pub operations_waiting: usize,
     /// What is being fetched.

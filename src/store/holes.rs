@@ -55,7 +55,7 @@ fn write_by(
 }
 
 /// Ends at the first bytes that are not zero, so that other data costs nothing.
-fn is_zero(data: &[u8]) -> bool {
+pub(super) fn is_zero(data: &[u8]) -> bool {
     !data.is_empty()
         && data
             .chunks(STEP)

@@ -7,6 +7,8 @@
 //! save redb's allocator state too (`quick_repair`), since a start after a crash would otherwise
 //! walk the whole database.
 
+mod uses;
+
 use std::ffi::OsStr;
 use std::fs::{OpenOptions, Permissions};
 use std::ops::Bound;
@@ -22,6 +24,8 @@ use redb::{
 use tracing::warn;
 
 use crate::content::{ContentId, Hash, Kind};
+
+pub(super) use uses::Entry;
 
 use super::lent::RECORD;
 use super::prefixes::prefix;
@@ -117,8 +121,9 @@ impl Index {
             txn.open_table(LENT)?;
             txn.open_table(PEERS)?;
             txn.open_table(STATE)?;
-            Ok(())
+            uses::create_tables(txn)
         })?;
+        index.enter_uses()?;
         Ok(index)
     }
 
@@ -163,17 +168,12 @@ impl Index {
 
     /// Makes everything so far durable, and `complete` content with it: that may have been entered
     /// before, and lost when a failing disk had the database opened again.
-    pub(super) fn flush(&self, complete: &[(ContentId, u64)]) -> Result<()> {
+    pub(super) fn flush(&self, complete: &[Entry]) -> Result<()> {
         self.with(|database| {
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::Immediate)?;
             txn.set_quick_repair(true);
-            {
-                let mut table = txn.open_table(COMPLETE)?;
-                for (id, length) in complete {
-                    table.insert(key(id), length)?;
-                }
-            }
+            uses::enter_if_lost(&txn, complete)?;
             txn.commit()?;
             Ok(())
         })
@@ -218,22 +218,12 @@ impl Index {
 
     /// Takes all complete content out, before it is entered anew from the files.
     pub(super) fn forget_complete(&self) -> Result<()> {
-        self.write(|txn| {
-            txn.delete_table(COMPLETE)?;
-            txn.open_table(COMPLETE)?;
-            Ok(())
-        })
+        self.write(uses::leave_all)
     }
 
-    /// Enters complete content of the store, with lengths.
-    pub(super) fn add_complete(&self, content: &[(ContentId, u64)]) -> Result<()> {
-        self.write(|txn| {
-            let mut table = txn.open_table(COMPLETE)?;
-            for (id, length) in content {
-                table.insert(key(id), length)?;
-            }
-            Ok(())
-        })
+    /// Enters complete content of the store.
+    pub(super) fn add_complete(&self, content: &[Entry]) -> Result<()> {
+        self.write(|txn| uses::enter(txn, content))
     }
 
     /// Notes what the file of complete content was when it was lent.
@@ -253,11 +243,7 @@ impl Index {
     }
 
     pub(super) fn remove_complete(&self, id: &ContentId) -> Result<()> {
-        self.write(|txn| {
-            txn.open_table(COMPLETE)?.remove(key(id))?;
-            txn.open_table(LENT)?.remove(key(id))?;
-            Ok(())
-        })
+        self.write(|txn| uses::leave(txn, id))
     }
 
     /// Complete content of `kind` from the hash `from` on and round to it again, at most `limit`.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -238,6 +238,11 @@ pub(super) fn create_folder(dir: &Path) -> Result<(), StoreError> {
         }
         Err(e) => Err(StoreError::io("create", dir, e)),
     }
+}
+
+/// Bytes that a file takes on the disk.
+pub(super) fn on_disk(file: &fs::Metadata) -> u64 {
+    file.blocks().saturating_mul(512)
 }
 
 /// Makes the names in `dir` durable.

@@ -20,10 +20,12 @@
 mod cache;
 mod direct;
 mod error;
+mod eviction;
 mod file;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hashing;
+mod held;
 mod holes;
 mod identity;
 mod index;
@@ -39,8 +41,10 @@ mod passed;
 mod prefixes;
 mod record;
 mod recovery;
+mod room;
 mod seeded;
 mod trees;
+mod uses;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -57,19 +61,25 @@ use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
 pub use cache::BlockCache;
 pub use direct::{ALIGNMENT, AlignedBuffer};
 pub use error::StoreError;
+pub use eviction::GivenUp;
 pub use file::Content;
 pub use hashing::{Hashed, Hashing};
+pub use held::{Held, HeldAs};
 pub use identity::Identity;
 pub use link_free::open_link_free;
 pub use partial::Partial;
 pub use passed::Passed;
+pub use room::{Limits, Usage};
 pub use seeded::Seeded;
+pub use uses::Hold;
 
-use index::Index;
+use index::{Entry, Index};
 use layout::{Layout, create_folder, remove_file, sync_folder};
 use open_files::OpenFiles;
 use passed::PassedFiles;
 use prefixes::Prefixes;
+use room::Room;
+use uses::Uses;
 
 /// Changes of the index after which it is made durable.
 const FLUSH_AFTER_CHANGES: usize = 1024;
@@ -108,6 +118,8 @@ struct Inner {
     passed: PassedFiles,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
+    uses: Arc<Uses>,
+    room: Room,
     empty: Content,
     /// Dropped last of all.
     _lock: File,
@@ -117,8 +129,8 @@ struct Inner {
 struct Unsaved {
     changes: usize,
     since: Instant,
-    /// Complete content, with lengths, whose map is to be removed once the index is durable.
-    landed: Vec<(ContentId, u64)>,
+    /// Complete content whose map is to be removed once the index is durable.
+    landed: Vec<Entry>,
 }
 
 impl Store {
@@ -146,6 +158,8 @@ impl Store {
                 since: Instant::now(),
                 landed: Vec::new(),
             }),
+            uses: Arc::default(),
+            room: Room::new(),
             empty: Content::stored(empty, 0),
             _lock: lock,
         }));
@@ -197,11 +211,13 @@ impl Store {
             return Ok(None);
         }
         if let Some(content) = self.0.open_files.get(id) {
+            self.0.uses.note(id);
             return Ok(Some(content));
         }
         let forgotten = self.0.open_files.forgotten();
         let found = self.find(id)?;
         if let Some(content) = &found {
+            self.0.uses.note(id);
             self.0.open_files.put(id, content, forgotten);
         }
         Ok(found)
@@ -296,7 +312,7 @@ impl Store {
         // Its map is from now on that of new partial content.
         lock(&self.0.unsaved)
             .landed
-            .retain(|(landed, _)| landed != id);
+            .retain(|landed| landed.id != *id);
         let partial = Partial::open(self, *id, length)?;
         partials.retain(|_, shared| shared.strong_count() > 0);
         partials.insert(*id, Arc::downgrade(partial.shared()));
@@ -378,7 +394,18 @@ impl Store {
 
     fn enter(&self, id: &ContentId, length: u64) -> Result<(), StoreError> {
         self.0.prefixes.insert(id);
-        Ok(self.0.index.add_complete(&[(*id, length)])?)
+        Ok(self.0.index.add_complete(&[self.entry(id, length)])?)
+    }
+
+    /// What the index is to say of complete content whose file is in its place.
+    fn entry(&self, id: &ContentId, length: u64) -> Entry {
+        let found = fs::metadata(self.layout().complete(id));
+        Entry {
+            id: *id,
+            length,
+            on_disk: found.map_or(length, |found| layout::on_disk(&found)),
+            used: uses::now(),
+        }
     }
 
     fn leave(&self, id: &ContentId) -> Result<(), StoreError> {
@@ -386,7 +413,7 @@ impl Store {
     }
 
     /// Counts changes of the index and makes them durable when enough have gathered.
-    fn changed(&self, changes: usize, landed: Option<(ContentId, u64)>) -> Result<(), StoreError> {
+    fn changed(&self, changes: usize, landed: Option<Entry>) -> Result<(), StoreError> {
         let due = {
             let mut unsaved = lock(&self.0.unsaved);
             unsaved.changes += changes;
@@ -402,6 +429,7 @@ impl Store {
     /// # Errors
     /// What the index said.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.note_uses()?;
         self.0.flush()
     }
 }
@@ -425,7 +453,7 @@ impl Inner {
         }
         // Under the lock, so that none of them is that of new partial content of the same id.
         let partials = lock(&self.partials);
-        for (id, _) in landed {
+        for Entry { id, .. } in landed {
             let map = self.layout.partial_map(&id);
             let reopened = partials
                 .get(&id)

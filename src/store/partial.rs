@@ -19,9 +19,10 @@ use super::direct::DirectFile;
 use super::error::StoreError;
 use super::file::Content;
 use super::holes;
-use super::layout::{Layout, remove_file, sync_folder};
+use super::layout::{Layout, on_disk, remove_file, sync_folder};
 use super::map::{MapFile, Subject};
-use super::{Store, lock};
+use super::room::Left;
+use super::{Store, lock, uses};
 
 /// Content of a known length of which some is on disk. Clones are the same content.
 #[derive(Clone)]
@@ -84,6 +85,7 @@ impl Partial {
     pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
         let layout = store.layout();
         let subject = Subject { id, length };
+        lock(&store.0.room.left).remove(&id);
         if let Some((data, file, present)) = resume(layout, subject)? {
             let marks = Marks {
                 durable: present.clone(),
@@ -183,6 +185,10 @@ impl Partial {
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.length()) {
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Before the state is held: making room looks at all partial content.
+        if !holes::is_zero(data) {
+            self.0.store.take_room(data.len() as u64)?;
         }
         let state = self.0.state.read().unwrap_or_else(|e| e.into_inner());
         if *state != State::Open {
@@ -335,7 +341,8 @@ impl Partial {
         *state = State::Complete;
         self.0.open.store(false, Ordering::Release);
         drop(state);
-        if let Err(error) = store.changed(1, Some((id, self.length()))) {
+        let entry = store.entry(&id, self.length());
+        if let Err(error) = store.changed(1, Some(entry)) {
             warn!(%error, "the index could not be made durable");
         }
         store
@@ -369,6 +376,28 @@ impl Partial {
     /// gone: they have the names that new partial content of this id will have.
     pub(super) fn wait_for_change(&self) {
         drop(self.0.state.write().unwrap_or_else(|e| e.into_inner()));
+    }
+}
+
+impl Shared {
+    /// Bytes that it takes on the disk as partial content.
+    pub(super) fn on_disk(&self) -> u64 {
+        if !self.open.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.data.metadata().map_or(0, |found| on_disk(&found))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.open.load(Ordering::Acquire) {
+            let left = Left {
+                on_disk: self.on_disk(),
+                used: uses::now(),
+            };
+            lock(&self.store.0.room.left).insert(self.subject.id, left);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use redb::Error;
@@ -10,10 +11,11 @@ use tracing::{info, warn};
 use crate::content::{ContentId, Hash};
 
 use super::error::StoreError;
-use super::index::Index;
-use super::layout::{KINDS, Layout, PartialName, remove_file};
+use super::index::{Entry, Index};
+use super::layout::{KINDS, Layout, PartialName, on_disk, remove_file};
 use super::map::MapFile;
 use super::prefixes::Prefixes;
+use super::room::Left;
 use super::{Store, lock, partial};
 
 /// Entries added to the index at a time when it is made again.
@@ -108,11 +110,27 @@ impl Store {
                 let data = layout.partial_data(id);
                 remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))?;
                 self.0.prefixes.insert(id);
-                self.0.index.add_complete(&[(*id, length)])?;
-                self.changed(1, Some((*id, length)))
+                let entry = self.entry(id, length);
+                self.0.index.add_complete(&[entry])?;
+                self.changed(1, Some(entry))
             }
-            None if is_there(&layout.partial_data(id))? => self.remove_blank(id),
+            None if is_there(&layout.partial_data(id))? => {
+                self.remove_blank(id)?;
+                self.note_left(id);
+                Ok(())
+            }
             None => partial::remove_files(layout, id),
+        }
+    }
+
+    /// Notes what partial content takes that nobody has open.
+    pub(super) fn note_left(&self, id: &ContentId) {
+        if let Ok(found) = fs::metadata(self.layout().partial_data(id)) {
+            let left = Left {
+                on_disk: on_disk(&found),
+                used: modified(&found),
+            };
+            lock(&self.0.room.left).insert(*id, left);
         }
     }
 
@@ -164,7 +182,12 @@ impl Store {
                     match entry.metadata() {
                         // Under its right name: "../AB/ab.." is not where it would be looked for.
                         Ok(file) if file.is_file() && entry.path() == layout.complete(&id) => {
-                            batch.push((id, file.len()));
+                            batch.push(Entry {
+                                id,
+                                length: file.len(),
+                                on_disk: on_disk(&file),
+                                used: modified(&file),
+                            });
                         }
                         _ => continue,
                     }
@@ -182,10 +205,10 @@ impl Store {
         Ok(self.0.index.flush(&[])?)
     }
 
-    fn adopt(&self, batch: &mut Vec<(ContentId, u64)>) -> Result<usize, StoreError> {
+    fn adopt(&self, batch: &mut Vec<Entry>) -> Result<usize, StoreError> {
         self.0.index.add_complete(batch)?;
-        for (id, _) in &*batch {
-            self.0.prefixes.insert(id);
+        for entry in &*batch {
+            self.0.prefixes.insert(&entry.id);
         }
         let count = batch.len();
         batch.clear();
@@ -213,6 +236,12 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// When a file was written last, in microseconds since 1970.
+fn modified(file: &fs::Metadata) -> u64 {
+    let since = u64::try_from(file.mtime()).unwrap_or(0);
+    since.saturating_mul(1_000_000)
 }
 
 /// Whether there is something at `path`. That it cannot be told is an error: what is removed for

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use cjp2pfs::content::{ContentHasher, ContentId, Digests};
 use cjp2pfs::node::{Complete, Config, Node};
-use cjp2pfs::store::{Identity, Store};
+use cjp2pfs::store::{Identity, Limits, Store};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -119,6 +119,7 @@ impl Place {
             bootstrap: false,
             lan: false,
             cache: 64 << 20,
+            limits: Limits::default(),
             upload_limit: None,
             upload_limit_per_address: None,
             download_limit: None,
