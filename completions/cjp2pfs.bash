@@ -19,6 +19,9 @@ _cjp2pfs() {
             cjp2pfs,completions)
                 cmd="cjp2pfs__subcmd__completions"
                 ;;
+            cjp2pfs,doctor)
+                cmd="cjp2pfs__subcmd__doctor"
+                ;;
             cjp2pfs,explain)
                 cmd="cjp2pfs__subcmd__explain"
                 ;;
@@ -30,6 +33,9 @@ _cjp2pfs() {
                 ;;
             cjp2pfs,hash)
                 cmd="cjp2pfs__subcmd__hash"
+                ;;
+            cjp2pfs,import)
+                cmd="cjp2pfs__subcmd__import"
                 ;;
             cjp2pfs,ls)
                 cmd="cjp2pfs__subcmd__ls"
@@ -58,6 +64,12 @@ _cjp2pfs() {
             cjp2pfs,unpin)
                 cmd="cjp2pfs__subcmd__unpin"
                 ;;
+            cjp2pfs,unseed)
+                cmd="cjp2pfs__subcmd__unseed"
+                ;;
+            cjp2pfs,verify)
+                cmd="cjp2pfs__subcmd__verify"
+                ;;
             *)
                 ;;
         esac
@@ -65,7 +77,7 @@ _cjp2pfs() {
 
     case "${cmd}" in
         cjp2pfs)
-            opts="-v -h -V --verbose --config --help --version mount umount seed get hash status peers recent explain ls pin unpin gc completions"
+            opts="-v -h -V --verbose --config --help --version mount umount seed unseed get hash status peers recent explain ls pin unpin gc verify import doctor completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -100,6 +112,42 @@ _cjp2pfs() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__doctor)
+            opts="-v -h --rebuild --json --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -203,40 +251,18 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__get)
-            opts="-o -v -h --output --force --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-o -v -h --output --folder --force --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --output)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
                     COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
                     return 0
                     ;;
                 -o)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
                     COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
                     return 0
                     ;;
                 --store)
@@ -309,7 +335,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__hash)
-            opts="-v -h --blake3 --json --verbose --config --help"
+            opts="-v -h --blake3 --json --folder --list --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -337,8 +363,44 @@ _cjp2pfs() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        cjp2pfs__subcmd__import)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         cjp2pfs__subcmd__ls)
-            opts="-v -h --network --json --store --verbose --config --help"
+            opts="-v -h --network --seeding --json --store --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -374,7 +436,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__mount)
-            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --uid --gid --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -382,6 +444,14 @@ _cjp2pfs() {
             case "${prev}" in
                 --complete)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gid)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --store)
@@ -566,12 +636,20 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__seed)
-            opts="-v -h --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-v -h --once --uid --gid --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -714,6 +792,78 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__unpin)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__unseed)
+            opts="-v -h --store --verbose --config --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        cjp2pfs__subcmd__verify)
             opts="-v -h --store --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -36,6 +36,8 @@ _arguments "${_arguments_options[@]}" : \
 '--complete=[Whether content that is being read is fetched to its end in the background \[default\: auto\]]:WHEN:((auto\:"When it is read from its start onward"
 always\:"As soon as it is read at all"
 never\:"Never"))' \
+'--uid=[Become this user first, by number; only for root \[default\: stay who one is\]]:UID:_default' \
+'--gid=[Become a member of this group only, by number \[default\: the group of --uid\]]:GID:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
@@ -75,6 +77,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (seed)
 _arguments "${_arguments_options[@]}" : \
+'--uid=[Become this user first, by number; only for root \[default\: stay who one is\]]:UID:_default' \
+'--gid=[Become a member of this group only, by number \[default\: the group of --uid\]]:GID:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
@@ -87,6 +91,7 @@ _arguments "${_arguments_options[@]}" : \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
+'--once[Serve the files as they are now, only until the daemon ends]' \
 '--no-bootstrap[Do not ask the well-known nodes for peers]' \
 '--no-lan[Do not look for neighbours on the local network]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \
@@ -94,6 +99,17 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::paths -- Files and folders:_files' \
+&& ret=0
+;;
+(unseed)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::paths -- Files and folders as they were given to `seed`:_files' \
 && ret=0
 ;;
 (get)
@@ -112,7 +128,8 @@ _arguments "${_arguments_options[@]}" : \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
-'--force[Replace FILE if it exists]' \
+'--folder[Fetch a published folder\: ID is that of its listing, and FILE a folder to write it into]' \
+'--force[Replace FILE if it exists; with --folder, files in it that are others]' \
 '--no-bootstrap[Do not ask the well-known nodes for peers]' \
 '--no-lan[Do not look for neighbours on the local network]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \
@@ -127,11 +144,13 @@ _arguments "${_arguments_options[@]}" : \
 '--config=[Read the configuration from FILE]:FILE:_files' \
 '(--json)--blake3[Print BLAKE3 hashes as b3sum does]' \
 '--json[Print length, SHA-256 and BLAKE3 of each file as JSON]' \
+'(--blake3 --json)--folder[Take folders, and print the ids of their listings, as \`seed\` does]' \
+'--list[Print the listings themselves, which sha256sum --check can check inside the folder]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \
 '*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-'*::files -- Files; - is standard input:_files' \
+'*::files -- Files; - is standard input. With --folder\: folders:_files' \
 && ret=0
 ;;
 (status)
@@ -185,6 +204,7 @@ _arguments "${_arguments_options[@]}" : \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
 '--network[List what the peers say that they have instead, with how many have it; needs a daemon]' \
+'(--network)--seeding[List the files and folders that are seeded instead, with the ids of the folders]' \
 '--json[Print JSON]' \
 '*-v[Tell more on standard error; -vv and -vvv tell still more]' \
 '*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
@@ -227,6 +247,40 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(verify)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::ids -- SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3 \[default\: all that is held\]:_default' \
+&& ret=0
+;;
+(import)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::paths -- Files and folders:_files' \
+&& ret=0
+;;
+(doctor)
+_arguments "${_arguments_options[@]}" : \
+'--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
+'--config=[Read the configuration from FILE]:FILE:_files' \
+'--rebuild[Make the index of the store again from its files first; no daemon may run]' \
+'--json[Print JSON]' \
+'*-v[Tell more on standard error; -vv and -vvv tell still more]' \
+'*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (completions)
 _arguments "${_arguments_options[@]}" : \
 '--config=[Read the configuration from FILE]:FILE:_files' \
@@ -247,7 +301,8 @@ _cjp2pfs_commands() {
     local commands; commands=(
 'mount:Mount the network at a folder' \
 'umount:Unmount the folder and wait until its daemon has ended' \
-'seed:Hash files and folders and serve them until interrupted' \
+'seed:Hash files and folders and serve them from where they lie' \
+'unseed:Serve files and folders no longer' \
 'get:Fetch content into a file' \
 'hash:Print the hashes of files as sha256sum or b3sum does' \
 'status:Show what the daemon of the store is doing' \
@@ -258,6 +313,9 @@ _cjp2pfs_commands() {
 'pin:Never give up this content, be it held now or later' \
 'unpin:Let this content be given up again when room is needed' \
 'gc:Give up content until the limits are kept, and what is of no use to anybody' \
+'verify:Read complete content once more and compare it with its hash' \
+'import:Put files into the store, by sharing their blocks or the file itself where that can be' \
+'doctor:Check the store and this machine, and tell what is in force' \
 'completions:Print the completions for a shell' \
     )
     _describe -t commands 'cjp2pfs commands' commands "$@"
@@ -266,6 +324,11 @@ _cjp2pfs_commands() {
 _cjp2pfs__subcmd__completions_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs completions commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__doctor_commands] )) ||
+_cjp2pfs__subcmd__doctor_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs doctor commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__explain_commands] )) ||
 _cjp2pfs__subcmd__explain_commands() {
@@ -286,6 +349,11 @@ _cjp2pfs__subcmd__get_commands() {
 _cjp2pfs__subcmd__hash_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs hash commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__import_commands] )) ||
+_cjp2pfs__subcmd__import_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs import commands' commands "$@"
 }
 (( $+functions[_cjp2pfs__subcmd__ls_commands] )) ||
 _cjp2pfs__subcmd__ls_commands() {
@@ -331,6 +399,16 @@ _cjp2pfs__subcmd__umount_commands() {
 _cjp2pfs__subcmd__unpin_commands() {
     local commands; commands=()
     _describe -t commands 'cjp2pfs unpin commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__unseed_commands] )) ||
+_cjp2pfs__subcmd__unseed_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs unseed commands' commands "$@"
+}
+(( $+functions[_cjp2pfs__subcmd__verify_commands] )) ||
+_cjp2pfs__subcmd__verify_commands() {
+    local commands; commands=()
+    _describe -t commands 'cjp2pfs verify commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_cjp2pfs" ]; then

@@ -78,7 +78,8 @@ Usage: cjp2pfs [OPTIONS] <COMMAND>
 Commands:
   mount        Mount the network at a folder
   umount       Unmount the folder and wait until its daemon has ended
-  seed         Hash files and folders and serve them until interrupted
+  seed         Hash files and folders and serve them from where they lie
+  unseed       Serve files and folders no longer
   get          Fetch content into a file
   hash         Print the hashes of files as sha256sum or b3sum does
   status       Show what the daemon of the store is doing
@@ -89,6 +90,10 @@ Commands:
   pin          Never give up this content, be it held now or later
   unpin        Let this content be given up again when room is needed
   gc           Give up content until the limits are kept, and what is of no use to anybody
+  verify       Read complete content once more and compare it with its hash
+  import       Put files into the store, by sharing their blocks or the file itself where that can
+               be
+  doctor       Check the store and this machine, and tell what is in force
   completions  Print the completions for a shell
 
 Options:

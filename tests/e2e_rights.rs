@@ -189,6 +189,43 @@ fn a_node_listens_on_no_tcp_port() {
     node.stop();
 }
 
+/// What is seeded may lie anywhere, also what is named when the node runs already.
+#[test]
+fn a_folder_can_be_seeded_later() {
+    let place = Place::new();
+    let file = place.file("content", 1000);
+    let node = Node::seed(Settings::new(place.path("store")), &[&file.path], 1);
+    let later = place.file("elsewhere/later", 200_000);
+    let mut seed = node.settings.command("seed");
+    run(seed.arg(place.path("elsewhere")), SOON).ok();
+    let output = place.path("copy");
+    let other = Settings::new(place.path("other")).peer(node.address);
+    run(&mut other.get(&later.sha256, &output), SOON).ok();
+    later.is_in(&output);
+    node.stop();
+}
+
+/// Root's own folders are out of reach of the user that it becomes, its configuration too.
+#[test]
+fn the_configuration_of_root_is_left_with_root() {
+    requires_root!();
+    let place = Place::new();
+    let store = owned(&place, "store");
+    let file = place.file("content", 1000);
+    let home = place.folder("home");
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let (user, group) = (USER.to_string(), GROUP.to_string());
+    let settings = Settings::new(&store).with(&["--uid", &user, "--gid", &group]);
+    let mut command = settings.command("seed");
+    command
+        .env("HOME", &home)
+        .env_remove("XDG_CONFIG_HOME")
+        .arg(&file.path);
+    let node = Node::start(settings, &mut command);
+    assert_eq!(node.status()["rights"]["uid"], USER);
+    node.stop();
+}
+
 #[test]
 fn a_seeding_node_of_root_becomes_another_user() {
     requires_root!();
@@ -226,6 +263,11 @@ fn a_mount_of_root_is_made_by_the_other_user() {
         println!("skipped: no fusermount3");
         return;
     }
+    let mode = fs::metadata("/dev/fuse").unwrap().mode();
+    if mode & 0o006 != 0o006 {
+        println!("skipped: /dev/fuse is not for everybody here");
+        return;
+    }
     let place = Place::new();
     let (store, at) = (owned(&place, "store"), owned(&place, "mnt"));
     let file = place.file("content", 300_000);
@@ -259,6 +301,7 @@ fn only_root_becomes_another_user() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let file = place.file("content", 1000);
     let mut seed = Command::new(&program);
+    seed.env("HOME", "/nonexistent");
     seed.args([
         "seed",
         "--uid",
@@ -278,6 +321,7 @@ fn only_root_becomes_another_user() {
     // As oneself is no change.
     let mut seed = Process::start(
         Command::new(&program)
+            .env("HOME", "/nonexistent")
             .args([
                 "seed",
                 "--uid",

@@ -22,6 +22,7 @@ fn seed_prints_what_sha256sum_prints_and_leaves_the_files_alone() {
         2,
     );
     let mut lines = node.lines();
+    lines.retain(|line| !line.starts_with('#'));
     lines.sort();
     let mut right: Vec<String> = [&one, &two]
         .map(|file| format!("{}  {}", file.sha256, file.path.display()))

@@ -45,6 +45,11 @@ impl Kernel {
         self.ask(|fs, done| fs.lookup(parent, OsStr::new(name), NOBODY, done))
     }
 
+    fn open_folder(&self, ino: Ino) -> Result<Fh, Errno> {
+        let opened = self.ask(|fs, done| fs.open_folder(ino, NOBODY, done));
+        opened.recv_timeout(SOON).unwrap()
+    }
+
     fn open(&self, ino: Ino) -> Receiver<Result<Opened, Errno>> {
         self.ask(|fs, done| fs.open(ino, NOBODY, done))
     }
@@ -79,7 +84,7 @@ fn nothing_is_kept_of_what_is_closed_and_forgotten() {
     let data = kernel.read(first.fh, 90, 100).recv().unwrap().unwrap();
     assert_eq!(data, bytes(100, 1)[90..]);
 
-    let folder = kernel.fs.open_folder(Ino::ROOT).unwrap();
+    let folder = kernel.open_folder(Ino::ROOT).unwrap();
     // Room for the folders and no more: what did not fit has not been told.
     kernel
         .fs
@@ -113,7 +118,7 @@ fn folders_are_folders_and_files_are_files() {
     );
     let file = kernel.lookup(Ino::ROOT, &sha256(1).to_string());
     let file = file.recv().unwrap().unwrap().ino;
-    assert_eq!(kernel.fs.open_folder(file).err(), Some(Errno::ENOTDIR));
+    assert_eq!(kernel.open_folder(file).err(), Some(Errno::ENOTDIR));
     let inside = kernel.lookup(file, "x").recv().unwrap();
     assert_eq!(inside.err(), Some(Errno::ENOTDIR));
     assert_eq!(kernel.fs.attributes(Ino(77)).err(), Some(Errno::ENOENT));

@@ -53,11 +53,20 @@ pub enum Command {
     /// Unmount the folder and wait until its daemon has ended
     Umount(UmountArgs),
 
-    /// Hash files and folders and serve them until interrupted
+    /// Hash files and folders and serve them from where they lie
     ///
-    /// Prints one line per file as sha256sum does. The files stay where they are. Symbolic links
-    /// inside folders are not followed; empty, special and unreadable files are left out.
+    /// The daemon of the store does it, if one runs, and this returns when everything is served; else
+    /// this serves until interrupted. What is seeded is remembered and watched: what changes is
+    /// hashed again, new files are served, too. Prints one line per file as sha256sum does, and a
+    /// comment line "# folder/ID  PATH" per folder: ID names the folder with all its names, see
+    /// `get --folder` and MOUNTPOINT/folder/ID. In folders, names that begin with a dot are left
+    /// out, as are special and unreadable files; links are listed and not followed.
     Seed(SeedArgs),
+
+    /// Serve files and folders no longer
+    ///
+    /// What was given to `seed` can be given to it. The files themselves are left alone.
+    Unseed(UnseedArgs),
 
     /// Fetch content into a file
     ///
@@ -99,6 +108,23 @@ pub enum Command {
     /// The limits are those of the daemon of the store if one runs, unless some are given here. A
     /// daemon keeps to its limits by itself.
     Gc(GcArgs),
+
+    /// Read complete content once more and compare it with its hash
+    ///
+    /// A file that has rotted is set aside and never served. A running daemon fetches it again if
+    /// anyone has it. Ends with 1 if anything was not right.
+    Verify(VerifyArgs),
+
+    /// Put files into the store, by sharing their blocks or the file itself where that can be
+    ///
+    /// Prints one line per file as sha256sum does. Folders are gone through; symbolic links inside
+    /// them, special files and empty ones are left out.
+    Import(ImportArgs),
+
+    /// Check the store and this machine, and tell what is in force
+    ///
+    /// Ends with 1 if anything is wrong.
+    Doctor(DoctorArgs),
 
     /// Print the completions for a shell
     Completions {
@@ -276,11 +302,25 @@ pub struct SeedArgs {
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
+    /// Serve the files as they are now, only until the daemon ends
+    #[arg(long)]
+    pub once: bool,
+
     #[command(flatten)]
     pub user: UserArgs,
 
     #[command(flatten)]
     pub node: NodeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct UnseedArgs {
+    /// Files and folders as they were given to `seed`
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -290,10 +330,14 @@ pub struct GetArgs {
     pub id: ContentId,
 
     /// Write to FILE; - is standard output [default: the hash, in the current folder]
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub output: Option<PathBuf>,
 
-    /// Replace FILE if it exists
+    /// Fetch a published folder: ID is that of its listing, and FILE a folder to write it into
+    #[arg(long)]
+    pub folder: bool,
+
+    /// Replace FILE if it exists; with --folder, files in it that are others
     #[arg(long)]
     pub force: bool,
 
@@ -303,8 +347,8 @@ pub struct GetArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct HashArgs {
-    /// Files; - is standard input
-    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    /// Files; - is standard input. With --folder: folders
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
 
     /// Print BLAKE3 hashes as b3sum does
@@ -314,6 +358,14 @@ pub struct HashArgs {
     /// Print length, SHA-256 and BLAKE3 of each file as JSON
     #[arg(long)]
     pub json: bool,
+
+    /// Take folders, and print the ids of their listings, as `seed` does
+    #[arg(long, conflicts_with_all = ["blake3", "json"])]
+    pub folder: bool,
+
+    /// Print the listings themselves, which sha256sum --check can check inside the folder
+    #[arg(long, requires = "folder")]
+    pub list: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -321,6 +373,10 @@ pub struct LsArgs {
     /// List what the peers say that they have instead, with how many have it; needs a daemon
     #[arg(long)]
     pub network: bool,
+
+    /// List the files and folders that are seeded instead, with the ids of the folders
+    #[arg(long, conflicts_with = "network")]
+    pub seeding: bool,
 
     #[command(flatten)]
     pub report: ReportArgs,
@@ -344,6 +400,36 @@ pub struct ReportArgs {
 
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// SHA-256s as 64 hexadecimal digits, or blake3/ and the BLAKE3 [default: all that is held]
+    #[arg(value_name = "ID")]
+    pub ids: Vec<ContentId>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// Files and folders
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Make the index of the store again from its files first; no daemon may run
+    #[arg(long)]
+    pub rebuild: bool,
+
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 #[derive(Debug, clap::Args)]

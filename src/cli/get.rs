@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use super::args::GetArgs;
 use super::exit_codes::Outcome;
 use super::export::{self, Export};
-use super::{human, node_run, progress, settings, signals, tell};
+use super::{get_folder, human, node_run, progress, settings, signals, tell};
 use crate::content::ContentId;
 use crate::control::{Client, ClientError, FetchEvent};
 use crate::node::{Config, ContentInfo, Failure, Node};
@@ -46,6 +46,9 @@ impl<E: Into<anyhow::Error>> From<E> for Stop {
 }
 
 pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
+    if args.folder {
+        return get_folder::run(args, config);
+    }
     let node_config = settings::node_config(&args.node, None, config)?;
     let target = match &args.output {
         Some(path) if path == Path::new("-") => Target::StandardOutput,

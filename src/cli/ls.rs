@@ -1,5 +1,7 @@
 //! `ls`: what the store holds.
 
+mod seeding;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -19,6 +21,9 @@ const PAGE: usize = 1000;
 pub fn run(args: &LsArgs, config: Option<&Path>) -> Result<Outcome> {
     if args.network {
         return network_list::all(&args.report, config);
+    }
+    if args.seeding {
+        return seeding::run(&args.report, config);
     }
     list_held(&args.report, config)
 }

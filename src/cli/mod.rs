@@ -5,9 +5,11 @@
 
 mod args;
 mod background;
+mod beneath;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;
+mod doctor;
 mod exit_codes;
 mod explain;
 mod export;
@@ -16,8 +18,10 @@ pub mod fuzzing;
 mod gc;
 mod generate;
 mod get;
+mod get_folder;
 mod hash;
 mod human;
+mod import;
 mod logging;
 mod ls;
 mod mount;
@@ -31,8 +35,10 @@ mod settings;
 mod signals;
 mod store_access;
 mod umount;
+mod unseed;
 mod user;
 mod values;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -74,6 +80,7 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),
         Command::Seed(seed) => seed::run(&seed, config),
+        Command::Unseed(unseed) => unseed::run(&unseed, config),
         Command::Get(get) => get::run(&get, config),
         Command::Hash(hash) => hash::run(&hash),
         Command::Status(status) => report::status(&status, config),
@@ -84,6 +91,9 @@ fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
         Command::Pin(pin) => pin::pin(&pin, config),
         Command::Unpin(pin) => pin::unpin(&pin, config),
         Command::Gc(gc) => gc::run(&gc, config),
+        Command::Verify(verify) => verify::run(&verify, config),
+        Command::Import(import) => import::run(&import, config),
+        Command::Doctor(doctor) => doctor::run(&doctor, config),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man => generate::man(),
     }

@@ -14,6 +14,7 @@ use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::mount::{Mounted, NodeSource};
 use crate::node::rights;
+use crate::node::seeding::{self, Seeder};
 
 /// The part of the time to end that unmounting may take; the node gets the rest.
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(1);
@@ -54,13 +55,16 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
 
     let node = node_run::start(node_config, notice)?;
     let store = node.store().dir().to_owned();
-    let source = NodeSource::new(node.clone(), store);
+    let seeder = Seeder::start(node.store().clone(), seeding::Options::default(), &[])
+        .context("cannot start seeding")?;
+    let source = NodeSource::new(node.clone(), store).with_seeder(seeder.clone());
     let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
     let asked = end.clone();
     let server = Server::start(Daemon {
         node: node.clone(),
         command: "mount",
         mountpoint: Some(mounted.path().to_owned()),
+        seeder: Some(seeder.clone()),
         on_stop: Box::new(move || {
             let _ = asked.send(Ending::Asked);
         }),
@@ -69,7 +73,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     thread::Builder::new()
         .name("unmounted".into())
         .spawn(move || {
-            watched.wait();
+            watched.wait_until_detached();
             let _ = end.send(Ending::Unmounted);
         })
         .context("cannot watch the mount")?;
@@ -83,6 +87,9 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
         }
     };
     if wanted {
+        seeder
+            .resume()
+            .context("cannot go on with what was seeded before")?;
         match ended.recv() {
             Ok(Ending::Signal(signal)) => tracing::info!(signal, "ending"),
             Ok(Ending::Asked) => tracing::info!("asked to end"),
@@ -91,6 +98,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     }
 
     let since = Instant::now();
+    seeder.stop();
     let unmounted = mounted.unmount(UNMOUNT_LIMIT);
     drop(server);
     node_run::stop(&node, signals::END_LIMIT.saturating_sub(since.elapsed()))?;

@@ -85,6 +85,14 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         row("waiting", node.operations_waiting.to_string()),
     ];
     human::table(out, &rows, false)?;
+    if let Some(trouble) = &node.disk_trouble {
+        writeln!(
+            out,
+            "\n{}: content is read through memory ({} now) and not kept",
+            trouble.reason,
+            human::bytes(trouble.in_memory)
+        )?;
+    }
     if node.fetching.is_empty() {
         return Ok(());
     }

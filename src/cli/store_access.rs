@@ -18,6 +18,18 @@ pub enum Access {
 /// # Errors
 /// There is no store, or it is in use by something that cannot be asked.
 pub fn open(args: &StoreArgs, config: Option<&Path>) -> Result<Access> {
+    access(args, config, false)
+}
+
+/// The same; where there is no store, one is made.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_or_make(args: &StoreArgs, config: Option<&Path>) -> Result<Access> {
+    access(args, config, true)
+}
+
+fn access(args: &StoreArgs, config: Option<&Path>, make: bool) -> Result<Access> {
     let dir = settings::store_dir(args, config)?;
     let client = Client::new(&dir)?;
     match client.status() {
@@ -25,7 +37,7 @@ pub fn open(args: &StoreArgs, config: Option<&Path>) -> Result<Access> {
         Err(ClientError::NoDaemon { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    if !dir.join("version").is_file() {
+    if !make && !dir.join("version").is_file() {
         bail!("there is no store in {}", dir.display());
     }
     match Store::open(&dir) {

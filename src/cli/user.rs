@@ -1,7 +1,8 @@
 //! Becoming another user: a daemon that root starts for somebody need not stay root.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,11 +20,12 @@ pub fn become_named(args: &UserArgs) -> Result<()> {
     // SAFETY: these take and touch nothing.
     let (uid_now, gid_now) = unsafe { (libc::geteuid(), libc::getegid()) };
     let uid = args.uid.unwrap_or(uid_now);
-    let gid = match args.gid {
-        Some(gid) => gid,
-        None if uid == uid_now => gid_now,
-        None => group_of(uid)
-            .with_context(|| format!("user {uid} has no group that is known here; give --gid"))?,
+    let account = account_of(uid);
+    let gid = match (args.gid, &account) {
+        (Some(gid), _) => gid,
+        (None, _) if uid == uid_now => gid_now,
+        (None, Some(account)) => account.gid,
+        (None, None) => bail!("user {uid} has no group that is known here; give --gid"),
     };
     if (uid, gid) == (uid_now, gid_now) {
         return Ok(());
@@ -31,7 +33,12 @@ pub fn become_named(args: &UserArgs) -> Result<()> {
     if uid_now != 0 {
         bail!("only root can run this as user {uid} and group {gid}");
     }
-    set(uid, gid).with_context(|| format!("cannot become user {uid} and group {gid}"))
+    set(uid, gid).with_context(|| format!("cannot become user {uid} and group {gid}"))?;
+    // Root's configuration is not that user's, and may not even be read any more.
+    let home = account.map_or_else(|| "/nonexistent".into(), |account| account.home);
+    // SAFETY: there are no other threads yet.
+    unsafe { std::env::set_var("HOME", home) };
+    Ok(())
 }
 
 fn set(uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
@@ -55,12 +62,19 @@ fn set(uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     Ok(())
 }
 
-/// The group that the system's list of users has for `uid`.
-fn group_of(uid: libc::uid_t) -> Option<libc::gid_t> {
-    // SAFETY: there are no other threads that could call it; what it returns is read at once.
+/// What the system's list of users says of one.
+struct Account {
+    gid: libc::gid_t,
+    home: OsString,
+}
+
+fn account_of(uid: libc::uid_t) -> Option<Account> {
+    // SAFETY: there are no other threads that could call it; what it returns is copied at once.
     let entry = unsafe { libc::getpwuid(uid).as_ref() }?;
-    // SAFETY: the name of an entry is a C string. It is read only to be told.
-    let name = unsafe { CStr::from_ptr(entry.pw_name) };
-    tracing::debug!(uid, ?name, "the user");
-    Some(entry.pw_gid)
+    // SAFETY: the home of an entry is a C string.
+    let home = unsafe { CStr::from_ptr(entry.pw_dir) };
+    Some(Account {
+        gid: entry.pw_gid,
+        home: OsString::from_vec(home.to_bytes().to_vec()),
+    })
 }

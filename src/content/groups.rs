@@ -136,7 +136,8 @@ impl LeafGroups {
         wanted
     }
 
-    /// The bytes of the content whose verification bytes of the tree file may have been waited for.
+    /// The bytes of the content whose verification bytes of the tree file may have been waited for:
+    /// whole groups, since a group is trusted with the last of its nodes, whichever that is.
     #[must_use]
     pub fn speaks_of(&self, tree: ByteRange) -> ByteRange {
         let leaves = self.levels.position(0, 0);
@@ -145,7 +146,7 @@ impl LeafGroups {
         }
         let byte = |place: u64| (place.saturating_sub(leaves) / NODE as u64).saturating_mul(LEAF);
         ByteRange::new(byte(tree.start), byte(tree.end).saturating_add(LEAF))
-            .intersection(ByteRange::new(0, self.length))
+            .widened(GROUP, self.length)
     }
 
     /// Verifies the leaf nodes of the group that holds `byte` of the content; whether they are those
@@ -363,6 +364,24 @@ mod tests {
             }
             for at in (0..length).step_by(GROUP as usize) {
                 assert!(groups.trust(at, reader(&tree, &present)).unwrap());
+            }
+        }
+    }
+
+    /// Whichever piece of its nodes comes last, all leaves of a group may have waited for it.
+    #[test]
+    fn any_piece_of_a_node_speaks_of_the_whole_group() {
+        for length in LENGTHS {
+            let groups = LeafGroups::new(Hash([1; 32]), length).unwrap();
+            for at in (0..length).step_by(GROUP as usize) {
+                let group = ByteRange::at(at, GROUP).intersection(ByteRange::new(0, length));
+                for node in groups.nodes(at) {
+                    for start in (node.start..node.end).step_by(900) {
+                        let piece = ByteRange::new(start, node.end.min(start + 900));
+                        let spoken = groups.speaks_of(piece);
+                        assert_eq!(spoken.intersection(group), group, "{length} {piece:?}");
+                    }
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 mod groups;
 mod hasher;
 mod id;
+pub mod listing;
 mod range;
 pub mod tree;
 mod tree_writer;
@@ -13,6 +14,7 @@ mod tree_writer;
 pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
+pub use listing::{Listing, ListingError};
 pub use range::{ByteRange, RangeSet};
 
 /// Bytes in one leaf: the unit in which content is verified, kept track of on disk and asked for

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::socket::SocketPath;
-use super::{DaemonStatus, FetchEvent};
+use super::{DaemonStatus, FetchEvent, SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded};
 use crate::content::ContentId;
 use crate::node::explain::Explanation;
 use crate::node::{NetworkContent, PeerStatus};
@@ -154,33 +154,79 @@ impl Client {
         id: &ContentId,
         mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
+        let path = format!("/fetch/{id}");
+        let asking = self.ask(Method::GET, &path);
         self.runtime.block_on(async {
-            let mut body = self
-                .ask(Method::GET, &format!("/fetch/{id}"))
-                .await?
-                .into_body();
-            let mut buffered: Vec<u8> = Vec::new();
+            let mut lines = Lines::of(asking.await?);
             loop {
-                let data = next_data(&mut body).await?.ok_or(ClientError::BrokenOff)?;
-                buffered.extend_from_slice(&data);
-                while let Some(end) = buffered.iter().position(|b| *b == b'\n') {
-                    let line: Vec<u8> = buffered.drain(..=end).collect();
-                    let event =
-                        serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood)?;
-                    if tell(&event).is_break() {
-                        return Err(ClientError::Interrupted);
-                    }
-                    match event {
-                        FetchEvent::Complete { length } => return Ok(length),
-                        FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
-                        FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
-                    }
+                let event = lines.next().await?;
+                if tell(&event).is_break() {
+                    return Err(ClientError::Interrupted);
                 }
-                if buffered.len() > LINE_BYTES {
-                    return Err(ClientError::Misunderstood);
+                match event {
+                    FetchEvent::Complete { length } => return Ok(length),
+                    FetchEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    FetchEvent::Looking | FetchEvent::Fetching { .. } => {}
                 }
             }
         })
+    }
+
+    /// What the daemon seeds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn seeding(&self) -> Result<Vec<Seeding>, ClientError> {
+        self.whole(Method::GET, "/seeding")
+    }
+
+    /// Lets the daemon seed; `tell` hears of each event and may leave by `Break`, whereupon the
+    /// daemon goes on. Returns how many files are served of it when all are.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn seed(
+        &self,
+        request: &SeedRequest,
+        mut tell: impl FnMut(Option<&SeedEvent>) -> ControlFlow<()>,
+    ) -> Result<u64, ClientError> {
+        let asking = self.ask_with(Method::POST, "/seed", json(request)?);
+        self.runtime.block_on(async {
+            let mut lines = Lines::of(asking.await?);
+            loop {
+                // A long file is hashed in silence now and then.
+                let event: SeedEvent = self
+                    .attend(lines.next_whenever(), &mut |_| tell(None))
+                    .await??;
+                if tell(Some(&event)).is_break() {
+                    return Err(ClientError::Interrupted);
+                }
+                match event {
+                    SeedEvent::Done { files } => return Ok(files),
+                    SeedEvent::Failed { reason } => return Err(ClientError::Refused(reason)),
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    /// Lets the daemon seed a path no longer.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn unseed(&self, request: &UnseedRequest) -> Result<Unseeded, ClientError> {
+        let body = json(request)?;
+        let asking = async {
+            let body = self
+                .ask_with(Method::POST, "/unseed", body)
+                .await?
+                .into_body();
+            let body = http_body_util::Limited::new(body, ANSWER_BYTES);
+            let bytes = body.collect().await.map_err(|_| ClientError::BrokenOff)?;
+            serde_json::from_slice(&bytes.to_bytes()).map_err(|_| ClientError::Misunderstood)
+        };
+        // Many files take their time to be forgotten.
+        self.within(SILENCE_LIMIT, asking)
     }
 
     /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written, 0
@@ -215,7 +261,7 @@ impl Client {
 
     /// What `waited` comes to. How long that may take the daemon decides by its own limits, as long
     /// as it answers at all.
-    async fn attend<T>(
+    pub(super) async fn attend<T>(
         &self,
         waited: impl Future<Output = T>,
         tell: &mut impl FnMut(u64) -> ControlFlow<()>,
@@ -261,6 +307,10 @@ impl Client {
         self.within(limit, asking)
     }
 
+    pub(super) fn block_on<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
+    }
+
     fn within<T>(
         &self,
         limit: Duration,
@@ -274,7 +324,21 @@ impl Client {
     }
 
     /// Sends a request; returns the answer once its head is there, if it is not a refusal.
-    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
+        self.ask_with(method, path, Bytes::new()).await
+    }
+
+    /// The same with a body, which is JSON where it is not empty.
+    async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon {
                 store: self.store.clone(),
@@ -296,7 +360,8 @@ impl Client {
             .method(method)
             .uri(path)
             .header("host", "localhost")
-            .body(Empty::<Bytes>::new())
+            .header("content-type", "application/json")
+            .body(Full::new(body))
             .map_err(|_| ClientError::Misunderstood)?;
         let response = sender
             .send_request(request)
@@ -318,16 +383,46 @@ impl Client {
     }
 }
 
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, ClientError> {
-    let limit = Instant::now() + SILENCE_LIMIT;
-    loop {
-        let frame = match timeout_at(limit, body.frame()).await {
-            Err(_) => return Err(ClientError::Silent),
-            Ok(None) => return Ok(None),
-            Ok(Some(frame)) => frame.map_err(|_| ClientError::BrokenOff)?,
-        };
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
+fn json(request: &impl serde::Serialize) -> Result<Bytes, ClientError> {
+    let body = serde_json::to_vec(request).map_err(|_| ClientError::Misunderstood)?;
+    Ok(body.into())
+}
+
+/// A body of one JSON value a line, as they come.
+struct Lines {
+    body: Incoming,
+    buffered: Vec<u8>,
+}
+
+impl Lines {
+    fn of(response: Response<Incoming>) -> Self {
+        Self {
+            body: response.into_body(),
+            buffered: Vec::new(),
+        }
+    }
+
+    /// The next one, which must not be long in coming.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        timeout(SILENCE_LIMIT, self.next_whenever())
+            .await
+            .unwrap_or(Err(ClientError::Silent))
+    }
+
+    async fn next_whenever<T: DeserializeOwned>(&mut self) -> Result<T, ClientError> {
+        loop {
+            if let Some(end) = self.buffered.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffered.drain(..=end).collect();
+                return serde_json::from_slice(&line).map_err(|_| ClientError::Misunderstood);
+            }
+            if self.buffered.len() > LINE_BYTES {
+                return Err(ClientError::Misunderstood);
+            }
+            let frame = self.body.frame().await.ok_or(ClientError::BrokenOff)?;
+            let frame = frame.map_err(|_| ClientError::BrokenOff)?;
+            if let Ok(data) = frame.into_data() {
+                self.buffered.extend_from_slice(&data);
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ async fn collect(State(shared): Access, Query(query): Query<Collect>) -> Respons
 }
 
 /// Runs what may wait for the disk where that holds up nobody.
-async fn with_store<T: Serialize + Send + 'static>(
+pub(super) async fn with_store<T: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     action: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Response {

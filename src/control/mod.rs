@@ -8,9 +8,14 @@
 //! | `GET /explain/<id>` | an [`Explanation`](crate::node::explain::Explanation) as JSON |
 //! | `GET /fetch/<id>` | one [`FetchEvent`] per line as it happens; the last is `complete` or `failed` |
 //! | `GET /content/<id>` | the bytes, as they come; broken off where they fail |
+//! | `GET /seeding` | a JSON array of [`Seeding`]: what is seeded |
+//! | `POST /seed` with a [`SeedRequest`] | one [`SeedEvent`] per line as it happens; the last is `done` or `failed` |
+//! | `POST /unseed` with an [`UnseedRequest`] | [`Unseeded`] |
 //! | `GET /held?from=<place>` | what is held ([`crate::store::Held`]), a page of it, and the place to go on from |
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
+//! | `POST /scrub?ids=<id>,...` | one [`ScrubEvent`] per line as it happens; the last is `done` |
+//! | `POST /import?path=<hexadecimal>` | [`crate::store::Imported`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
 //! HTTP, so that `curl --unix-socket` and any language's library can ask. A socket file with mode
@@ -24,9 +29,13 @@
 mod client;
 mod keeping;
 mod keeping_client;
+mod paths;
 mod routes;
+mod seeding;
 mod server;
 mod socket;
+mod upkeep;
+mod upkeep_client;
 
 use std::path::PathBuf;
 
@@ -34,7 +43,10 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientError};
 pub use keeping::Removed;
+pub use paths::ToldPath;
+pub use seeding::{SeedEvent, SeedRequest, Seeding, UnseedRequest, Unseeded, skip_words};
 pub use server::{Daemon, Server, ServerError};
+pub use upkeep::ScrubEvent;
 
 use crate::node::Status;
 use crate::node::rights::Rights;

@@ -21,7 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::seeding;
 use super::server::Daemon;
+use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
 use crate::node::rights::Rights;
@@ -29,6 +31,8 @@ use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
+/// The largest request, in bytes: a command line's paths and their JSON.
+const REQUEST: usize = 8 << 20;
 /// Bytes read at once.
 const CHUNK: u32 = 1 << 20;
 /// How long peers have to say what they have.
@@ -40,7 +44,7 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) struct Shared {
     pub(super) daemon: Daemon,
-    streams: Arc<Semaphore>,
+    pub(super) streams: Arc<Semaphore>,
 }
 
 pub(super) type Access = State<Arc<Shared>>;
@@ -58,8 +62,16 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/fetch/{*id}", get(fetch))
         .route("/content/{*id}", get(content))
         .route("/stop", post(stop))
+        .route("/seeding", get(seeding::list))
         .merge(keeping::routes())
+        .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
+        .merge(
+            Router::new()
+                .route("/seed", post(seeding::seed))
+                .route("/unseed", post(seeding::unseed))
+                .layer(DefaultBodyLimit::max(REQUEST)),
+        )
         .with_state(Arc::new(shared))
 }
 
@@ -272,13 +284,13 @@ pub(super) fn parse(id: &str) -> Result<ContentId, Refusal> {
 }
 
 /// An operation of the node that is cancelled when nobody waits for it any more.
-struct Waiting<T> {
+pub(super) struct Waiting<T> {
     result: oneshot::Receiver<Result<T, Failure>>,
     pending: Option<Pending>,
 }
 
 impl<T: Send + 'static> Waiting<T> {
-    async fn begin(
+    pub(super) async fn begin(
         shared: &Arc<Shared>,
         start: impl FnOnce(&Shared, crate::node::Done<T>) -> Option<Pending> + Send + 'static,
     ) -> Result<Self, Failure> {
@@ -297,7 +309,7 @@ impl<T: Send + 'static> Waiting<T> {
         Ok(Self { result, pending })
     }
 
-    async fn end(mut self) -> Result<T, Failure> {
+    pub(super) async fn end(mut self) -> Result<T, Failure> {
         (&mut self.result).await.unwrap_or(Err(Failure::Stopped))
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::routes;
 use super::socket::SocketPath;
 use crate::node::Node;
+use crate::node::seeding::Seeder;
 
 /// Connections at once; more wait in the socket's backlog.
 const CONNECTIONS: usize = 64;
@@ -34,6 +35,8 @@ pub struct Daemon {
     pub command: &'static str,
     /// Where the network is mounted, if it is.
     pub mountpoint: Option<PathBuf>,
+    /// What seeds, if the command does.
+    pub seeder: Option<Seeder>,
     /// Called when a client asks the daemon to end. Returns at once.
     pub on_stop: Box<dyn Fn() + Send + Sync>,
 }

@@ -15,7 +15,7 @@ const STAT_BLOCK: u64 = 512;
 /// Every time of every file: 1980-01-02 00:00:00 UTC, in seconds since the epoch. Content has no
 /// time of its own, and one that is the same on every mount keeps `rsync` and backups from copying
 /// anew. ZIP archives know no day before 1980-01-01, in local time; hence the day after.
-const TIME: u64 = 315_619_200;
+const TIME: i64 = 315_619_200;
 
 /// How long the kernel may believe what cannot change: names and lengths of proven content.
 const LASTING: Duration = Duration::from_secs(3600);
@@ -43,6 +43,17 @@ impl Owner {
     }
 }
 
+/// What a listing says of one of its files or links, or tells of one of its folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Whether it is a symbolic link.
+    pub link: bool,
+    /// Permission bits.
+    pub mode: u16,
+    /// Time of the last modification, in seconds since 1970.
+    pub modified: i64,
+}
+
 /// What is known of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
@@ -54,6 +65,8 @@ pub struct Attributes {
     pub length: u64,
     /// Whether the length can never change.
     pub lasting: bool,
+    /// What a listing says of it, if it is from one.
+    pub listed: Option<Listed>,
 }
 
 impl Attributes {
@@ -65,6 +78,21 @@ impl Attributes {
             folder: true,
             length: 0,
             lasting: true,
+            listed: None,
+        }
+    }
+
+    /// Of a folder in a published folder, whose newest file is as old as that.
+    #[must_use]
+    pub fn published_folder(ino: Ino, modified: i64) -> Self {
+        Self {
+            listed: Some(Listed {
+                link: false,
+                // What a copy of it should have: into one that nobody may write nothing can be put.
+                mode: 0o755,
+                modified,
+            }),
+            ..Self::folder(ino)
         }
     }
 
@@ -74,10 +102,21 @@ impl Attributes {
         self.length.div_ceil(STAT_BLOCK)
     }
 
-    /// The permission bits: everyone may read.
+    /// Whether it is a symbolic link.
+    #[must_use]
+    pub fn link(&self) -> bool {
+        self.listed.is_some_and(|listed| listed.link)
+    }
+
+    /// The permission bits: everyone may read. In a published folder what its listing says, but the
+    /// user that mounts may always read.
     #[must_use]
     pub fn mode(&self) -> u16 {
-        if self.folder { 0o555 } else { 0o444 }
+        match self.listed {
+            Some(listed) => listed.mode & 0o777 | 0o400,
+            None if self.folder => 0o555,
+            None => 0o444,
+        }
     }
 
     /// `st_nlink`: a folder counts its own `.` and those of the folders in it.
@@ -85,15 +124,29 @@ impl Attributes {
     pub fn links(&self) -> u32 {
         match (self.folder, self.ino) {
             (false, _) => 1,
-            (true, Ino::ROOT) => 3,
+            (true, Ino::ROOT) => 5,
             (true, _) => 2,
         }
     }
 
-    /// Every time that a file has.
+    /// Every time that it has.
     #[must_use]
-    pub fn time() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(TIME)
+    pub fn time(&self) -> SystemTime {
+        let seconds = match self.listed {
+            Some(Listed {
+                link: false,
+                modified,
+                ..
+            }) => modified,
+            _ => TIME,
+        };
+        let distance = Duration::from_secs(seconds.unsigned_abs());
+        let time = if seconds < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(distance)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(distance)
+        };
+        time.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// How long the kernel may go by this without asking.
@@ -119,6 +172,7 @@ mod tests {
                 folder: false,
                 length,
                 lasting: true,
+                listed: None,
             }
             .blocks()
         };

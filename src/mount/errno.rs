@@ -28,6 +28,8 @@ impl Errno {
     pub const EISDIR: Self = Self(libc::EISDIR);
     /// A folder was needed and this is a file.
     pub const ENOTDIR: Self = Self(libc::ENOTDIR);
+    /// It is no symbolic link.
+    pub const EINVAL: Self = Self(libc::EINVAL);
     /// The name is longer than 255 bytes.
     pub const ENAMETOOLONG: Self = Self(libc::ENAMETOOLONG);
     /// There is no such extended attribute.

@@ -3,9 +3,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Listed};
 use super::inodes::Ino;
-use super::names::{BLAKE3_FOLDER, Folder};
+use super::names::{BLAKE3_FOLDER, Folder, PUBLISHED_FOLDER, SEEDING_FOLDER};
+use super::published::Spot;
+use crate::content::listing::{Node, Tree, What};
 use crate::content::{Hash, Kind};
 use crate::node::ContentInfo;
 
@@ -16,8 +18,9 @@ pub const LISTING_LIMIT: usize = 1 << 16;
 /// One entry of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
-    /// A folder by the name that it has here (`.` and `..` among them).
-    Folder(&'static str, Ino),
+    /// Something by the name that it has here: folders (`.` and `..` among them), and whatever is
+    /// in published folders. A file of these has an inode that the kernel has not been told of.
+    Named(&'a str, Attributes),
     /// Content, named by its hash.
     Content(&'a ContentInfo),
 }
@@ -27,7 +30,7 @@ impl Entry<'_> {
     #[must_use]
     pub fn ino(&self) -> Ino {
         match self {
-            Self::Folder(_, ino) => *ino,
+            Self::Named(_, attributes) => attributes.ino,
             Self::Content(info) => Ino::of_content(&info.id),
         }
     }
@@ -35,7 +38,7 @@ impl Entry<'_> {
     /// Calls `f` with its name.
     pub fn with_name<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match self {
-            Self::Folder(name, _) => f(name),
+            Self::Named(name, _) => f(name),
             Self::Content(info) => {
                 let hex = Hash::to_hex(&info.id.hash);
                 f(std::str::from_utf8(&hex).unwrap_or_default())
@@ -43,42 +46,53 @@ impl Entry<'_> {
         }
     }
 
-    /// What `stat` shows of it, where it is a folder.
+    /// What `stat` shows of it, where that does not depend on what is held.
     #[must_use]
-    pub fn folder_attributes(&self) -> Option<Attributes> {
+    pub fn attributes(&self) -> Option<Attributes> {
         match self {
-            Self::Folder(_, ino) => Some(Attributes::folder(*ino)),
+            Self::Named(_, attributes) => Some(*attributes),
             Self::Content(_) => None,
         }
     }
 }
 
-/// What a folder held when it was looked at.
+/// What a folder of the tree of names held when it was looked at.
 pub struct Listing {
-    folder: Folder,
+    named: Vec<(String, Attributes)>,
     contents: Vec<ContentInfo>,
 }
 
 impl Listing {
-    /// Of those `contents` that belong into `folder`.
+    /// Of what is in `folder`: some things by name, and those `contents` that belong into it.
     #[must_use]
-    pub fn new(folder: Folder, mut contents: Vec<ContentInfo>) -> Self {
+    pub fn new(
+        folder: Folder,
+        named: Vec<(String, Attributes)>,
+        mut contents: Vec<ContentInfo>,
+    ) -> Self {
         let kind = match folder {
-            Folder::Root => Kind::Sha256,
-            Folder::Blake3 => Kind::Blake3,
+            Folder::Root => Some(Kind::Sha256),
+            Folder::Blake3 => Some(Kind::Blake3),
+            Folder::Published | Folder::Seeding => None,
         };
-        contents.retain(|info| info.id.kind == kind);
-        Self { folder, contents }
-    }
-
-    fn folders(&self) -> &'static [(&'static str, Ino)] {
-        match self.folder {
-            Folder::Root => &[
-                (".", Ino::ROOT),
-                ("..", Ino::ROOT),
-                (BLAKE3_FOLDER, Ino::BLAKE3),
-            ],
-            Folder::Blake3 => &[(".", Ino::BLAKE3), ("..", Ino::ROOT)],
+        contents.retain(|info| Some(info.id.kind) == kind);
+        let own = Ino::of_folder(folder);
+        let fixed = |(name, ino): (&str, Ino)| (name.to_owned(), Attributes::folder(ino));
+        let mut all: Vec<_> = [(".", own), ("..", Ino::ROOT)].map(fixed).into();
+        if folder == Folder::Root {
+            all.extend(
+                [
+                    (BLAKE3_FOLDER, Ino::BLAKE3),
+                    (PUBLISHED_FOLDER, Ino::FOLDERS),
+                    (SEEDING_FOLDER, Ino::SEEDING),
+                ]
+                .map(fixed),
+            );
+        }
+        all.extend(named);
+        Self {
+            named: all,
+            contents,
         }
     }
 
@@ -86,46 +100,119 @@ impl Listing {
     #[must_use]
     pub fn entry(&self, position: u64) -> Option<Entry<'_>> {
         let position = usize::try_from(position).ok()?;
-        let folders = self.folders();
-        match folders.get(position) {
-            Some(&(name, ino)) => Some(Entry::Folder(name, ino)),
+        match self.named.get(position) {
+            Some((name, attributes)) => Some(Entry::Named(name, *attributes)),
             None => self
                 .contents
-                .get(position - folders.len())
+                .get(position - self.named.len())
                 .map(Entry::Content),
         }
     }
 }
 
 /// A folder that is open.
-pub struct OpenFolder {
-    folder: Folder,
-    listing: Mutex<Option<Arc<Listing>>>,
+pub enum OpenFolder {
+    /// Of the tree of names.
+    Fixed {
+        /// Which.
+        folder: Folder,
+        /// What was listed last.
+        listing: Mutex<Option<Arc<Listing>>>,
+    },
+    /// In a published folder, or one itself.
+    Published {
+        /// Which.
+        spot: Spot,
+        /// What it is in, kept as long as it is open.
+        tree: Arc<Tree>,
+    },
 }
 
 impl OpenFolder {
     /// Looks at nothing yet.
     #[must_use]
     pub fn new(folder: Folder) -> Self {
-        Self {
+        Self::Fixed {
             folder,
             listing: Mutex::new(None),
         }
     }
+}
 
-    /// The listing that `position` belongs to: at 0 a new one, of what `contents` returns.
-    pub fn listing(
-        &self,
-        position: u64,
-        contents: impl FnOnce() -> Vec<ContentInfo>,
-    ) -> Arc<Listing> {
-        let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listing) = listing.as_ref().filter(|_| position > 0) {
-            return Arc::clone(listing);
+/// The listing that `position` belongs to: at 0 a new one, made by `look`.
+pub fn listing_at(
+    listing: &Mutex<Option<Arc<Listing>>>,
+    position: u64,
+    look: impl FnOnce() -> Listing,
+) -> Arc<Listing> {
+    let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(listing) = listing.as_ref().filter(|_| position > 0) {
+        return Arc::clone(listing);
+    }
+    let new = Arc::new(look());
+    *listing = Some(Arc::clone(&new));
+    new
+}
+
+/// What `stat` shows of a node in a published folder.
+#[must_use]
+pub fn attributes_of(spot: Spot, node: &Node) -> Attributes {
+    let ino = spot.ino();
+    match &node.what {
+        What::Folder(_) => Attributes::published_folder(ino, node.modified),
+        What::File { length, mode, .. } => Attributes {
+            ino,
+            folder: false,
+            length: *length,
+            lasting: true,
+            listed: Some(Listed {
+                link: false,
+                mode: u16::try_from(*mode).unwrap_or_default(),
+                modified: node.modified,
+            }),
+        },
+        What::Link(target) => Attributes {
+            ino,
+            folder: false,
+            length: target.len() as u64,
+            lasting: true,
+            listed: Some(Listed {
+                link: true,
+                mode: 0o777,
+                modified: 0,
+            }),
+        },
+    }
+}
+
+/// The entry at `position` of a folder in a published folder, which lies in `parent`.
+#[must_use]
+pub fn published_entry(tree: &Tree, spot: Spot, position: u64) -> Option<Entry<'_>> {
+    let folder = tree.node(spot.node)?;
+    let What::Folder(children) = &folder.what else {
+        return None;
+    };
+    let named = |name, node, spot| Entry::Named(name, attributes_of(spot, node));
+    match position {
+        0 => Some(named(".", folder, spot)),
+        1 if spot.node == 0 => Some(Entry::Named("..", Attributes::folder(Ino::FOLDERS))),
+        1 => {
+            let spot = Spot {
+                node: folder.parent,
+                ..spot
+            };
+            Some(named("..", tree.node(folder.parent)?, spot))
         }
-        let new = Arc::new(Listing::new(self.folder, contents()));
-        *listing = Some(Arc::clone(&new));
-        new
+        _ => {
+            let at = u32::try_from(position - 2).ok()?;
+            let node = children.start.checked_add(at)?;
+            if node >= children.end {
+                return None;
+            }
+            let spot = Spot { node, ..spot };
+            let child = tree.node(node)?;
+            Some(named(&child.name, child, spot))
+        }
     }
 }
 
@@ -158,24 +245,27 @@ mod tests {
             info(ContentId::tree_v2([0xcc; 32])),
         ];
         assert_eq!(
-            names(&Listing::new(Folder::Root, contents.clone())),
-            [".", "..", "blake3", &"aa".repeat(32)]
+            names(&Listing::new(Folder::Root, Vec::new(), contents.clone())),
+            [".", "..", "blake3", "folder", "seeding", &"aa".repeat(32)]
         );
         assert_eq!(
-            names(&Listing::new(Folder::Blake3, contents)),
+            names(&Listing::new(Folder::Blake3, Vec::new(), contents)),
             [".", "..", &"bb".repeat(32)]
         );
     }
 
     #[test]
     fn positions_stay_until_the_listing_starts_over() {
-        let open = OpenFolder::new(Folder::Root);
-        let one = || vec![info(ContentId::sha256([1; 32]))];
-        let first = open.listing(0, one);
+        let open = Mutex::new(None);
+        let one = || {
+            let contents = vec![info(ContentId::sha256([1; 32]))];
+            Listing::new(Folder::Root, Vec::new(), contents)
+        };
+        let first = listing_at(&open, 0, one);
         assert!(Arc::ptr_eq(
             &first,
-            &open.listing(2, || panic!("a new look"))
+            &listing_at(&open, 2, || panic!("a new look"))
         ));
-        assert!(!Arc::ptr_eq(&first, &open.listing(0, one)));
+        assert!(!Arc::ptr_eq(&first, &listing_at(&open, 0, one)));
     }
 }

@@ -10,19 +10,24 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tracing::{debug, error};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Listed};
 use super::errno::Errno;
-use super::folders::{Entry, LISTING_LIMIT, OpenFolder};
+use super::folders::{
+    Entry, LISTING_LIMIT, Listing, OpenFolder, attributes_of, listing_at, published_entry,
+};
 use super::handles::{Fh, Handles};
 use super::inodes::{Ino, Inodes, OpenMode, Passage};
-use super::names::{self, Name};
+use super::names::{self, Folder, Name};
+use super::published::{Published, Spot, Way};
 use super::source::{Reading, Source, Space};
 use super::watcher::Watcher;
 use super::xattrs;
 use crate::content::ContentId;
+use crate::content::listing::{MAX_LISTING, Tree, What};
 use crate::node::{ContentInfo, DoneRead, Failure};
 
 /// A file that has been opened.
@@ -62,6 +67,9 @@ struct OpenFile<R> {
     reader: Option<R>,
 }
 
+/// One of the ways to read from a handle.
+type Read<S> = fn(&<S as Source>::Reader, u64, u32, DoneRead) -> Option<<S as Source>::Waiting>;
+
 /// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
 /// knows it by.
 pub struct FileSystem<S: Source, K = ()> {
@@ -69,6 +77,7 @@ pub struct FileSystem<S: Source, K = ()> {
     inodes: Inodes<K>,
     files: Handles<OpenFile<S::Reader>>,
     folders: Handles<OpenFolder>,
+    published: Published,
     watcher: Watcher<S::Waiting>,
     /// Whether the kernel has refused to read files by itself.
     refused: AtomicBool,
@@ -82,6 +91,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             inodes: Inodes::default(),
             files: Handles::default(),
             folders: Handles::default(),
+            published: Published::default(),
             watcher: Watcher::start()?,
             refused: AtomicBool::new(false),
         }))
@@ -105,19 +115,145 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
     {
         let Some(folder) = parent.folder() else {
-            return done(Err(Errno::ENOTDIR));
+            return match Spot::of(parent) {
+                Some(spot) => self.lookup_published(spot, name, pid, done),
+                None => done(Err(Errno::ENOTDIR)),
+            };
         };
         match names::parse(folder, name.as_bytes()) {
             Err(errno) => done(Err(errno)),
             Ok(Name::Folder(folder)) => done(Ok(Attributes::folder(Ino::of_folder(folder)))),
-            // What is listed must not be waited for: the kernel makes a whole listing wait for a
-            // lookup of anything in it.
-            Ok(Name::Content(id)) => match self.source.info(id) {
-                Some(info) => done(Ok(self.inodes.found(&info))),
-                None => self.find(id, pid, move |fs, found| {
-                    done(found.map(|info| fs.inodes.found(&info)));
-                }),
-            },
+            Ok(Name::Content(id)) => self.lookup_content(id, pid, done),
+            Ok(Name::Published(id)) => self.lookup_way(Way::Id(id), pid, done),
+            Ok(Name::Seeded) => {
+                let all = self.source.seeding();
+                match all
+                    .into_iter()
+                    .find(|one| one.name.as_bytes() == name.as_bytes())
+                {
+                    None => done(Err(Errno::ENOENT)),
+                    Some(one) if one.folder => {
+                        self.lookup_way(Way::Seeding(one.name, one.id), pid, done);
+                    }
+                    Some(one) => self.lookup_content(one.id, pid, done),
+                }
+            }
+        }
+    }
+
+    fn lookup_content<D>(self: &Arc<Self>, id: ContentId, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        // What is listed must not be waited for: the kernel makes a whole listing wait for a lookup
+        // of anything in it.
+        match self.source.info(id) {
+            Some(info) => done(Ok(self.inodes.found(&info))),
+            None => self.find(id, pid, move |fs, found| {
+                done(found.map(|info| fs.inodes.found(&info)));
+            }),
+        }
+    }
+
+    /// Looks up a published folder.
+    fn lookup_way<D>(self: &Arc<Self>, way: Way, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        let spot = Spot {
+            way: self.published.number(&way),
+            node: 0,
+        };
+        self.with_tree(way.listing(), pid, move |_, tree| {
+            done(tree.and_then(|tree| {
+                let root = tree.node(0).ok_or(Errno::EIO)?;
+                Ok(attributes_of(spot, root))
+            }));
+        });
+    }
+
+    /// Looks `name` up in a folder of a published folder.
+    fn lookup_published<D>(self: &Arc<Self>, parent: Spot, name: &OsStr, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        if name.len() > names::MAX_NAME {
+            return done(Err(Errno::ENAMETOOLONG));
+        }
+        let Some(way) = self.published.way(parent.way) else {
+            return done(Err(Errno::ESTALE));
+        };
+        let Some(name) = name.to_str().map(str::to_owned) else {
+            return done(Err(Errno::ENOENT));
+        };
+        self.with_tree(way.listing(), pid, move |fs, tree| {
+            done(tree.and_then(|tree| {
+                let folder = tree.node(parent.node).ok_or(Errno::ESTALE)?;
+                if !matches!(folder.what, What::Folder(_)) {
+                    return Err(Errno::ENOTDIR);
+                }
+                let node = tree.find(parent.node, &name).ok_or(Errno::ENOENT)?;
+                fs.tell(&tree, Spot { node, ..parent })
+            }));
+        });
+    }
+
+    /// The kernel is being told of a node once more.
+    fn tell(&self, tree: &Tree, spot: Spot) -> Result<Attributes, Errno> {
+        let node = tree.node(spot.node).ok_or(Errno::ESTALE)?;
+        let attributes = attributes_of(spot, node);
+        Ok(match (&node.what, attributes.listed) {
+            (What::File { sha256, length, .. }, Some(listed)) => {
+                self.published_file(spot, ContentId::sha256(sha256.0), *length, listed)
+            }
+            _ => attributes,
+        })
+    }
+
+    fn published_file(&self, spot: Spot, id: ContentId, length: u64, listed: Listed) -> Attributes {
+        self.inodes.published(spot.ino(), id, length, listed)
+    }
+
+    /// Calls `done` with the tree of a listing: at once if it is here, else when the listing has
+    /// been fetched and read.
+    fn with_tree<D>(self: &Arc<Self>, listing: ContentId, pid: u32, done: D)
+    where
+        D: FnOnce(&Self, Result<Arc<Tree>, Errno>) + Send + 'static,
+    {
+        if let Some(tree) = self.published.tree(&listing) {
+            return done(self, Ok(tree));
+        }
+        self.find(listing, pid, move |fs, found| match found {
+            Ok(info) if info.length > MAX_LISTING => done(fs, Err(Errno::ENOTDIR)),
+            Ok(_) => fs.fetch_tree(listing, pid, done),
+            Err(errno) => done(fs, Err(errno)),
+        });
+    }
+
+    fn fetch_tree<D>(self: &Arc<Self>, listing: ContentId, pid: u32, done: D)
+    where
+        D: FnOnce(&Self, Result<Arc<Tree>, Errno>) + Send + 'static,
+    {
+        let fs = Arc::clone(self);
+        let fetched = move |fetched: Result<ContentInfo, Failure>| match fetched {
+            Err(failure) => done(&fs, Err(Errno::of_read(failure))),
+            Ok(_) => {
+                // A long listing takes a moment to read, and this thread has other things to do.
+                let spawned = std::thread::Builder::new()
+                    .name("listing".into())
+                    .spawn(move || {
+                        let tree = read_tree(&fs.source, listing);
+                        let tree = tree.map(|tree| fs.published.keep(listing, tree));
+                        done(&fs, tree);
+                    });
+                if let Err(error) = spawned {
+                    // The operation ends with it, as one that was dropped.
+                    error!(%error, "no thread to read a folder listing");
+                }
+            }
+        };
+        if let Some(waiting) = self.source.fetch(listing, Box::new(fetched)) {
+            self.watcher.watch(pid, waiting);
         }
     }
 
@@ -146,9 +282,30 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         if ino.folder().is_some() {
             return Ok(Attributes::folder(ino));
         }
+        if let Some(spot) = Spot::of(ino)
+            && let Some(tree) = self.published.tree_on(spot.way)
+        {
+            let node = tree.node(spot.node).ok_or(Errno::ESTALE)?;
+            return Ok(attributes_of(spot, node));
+        }
         self.inodes
             .attributes(ino, |id| self.source.info(id))
-            .ok_or(Errno::ENOENT)
+            // Of a published folder that had to make room: the kernel looks its name up again.
+            .ok_or(if Spot::of(ino).is_some() {
+                Errno::ESTALE
+            } else {
+                Errno::ENOENT
+            })
+    }
+
+    /// Where a symbolic link points. Never waits.
+    pub fn link_target(&self, ino: Ino) -> Result<String, Errno> {
+        let spot = Spot::of(ino).ok_or(Errno::EINVAL)?;
+        let tree = self.published.tree_on(spot.way).ok_or(Errno::ESTALE)?;
+        match &tree.node(spot.node).ok_or(Errno::ESTALE)?.what {
+            What::Link(target) => Ok(target.to_string()),
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
@@ -190,6 +347,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         // up anew, and so learns the new one, before it tries once more.
         match self.inodes.content(ino) {
             Some((_, length)) if length == reader.length() => {}
+            // The listing says so, and will say so again.
+            Some(_) if self.inodes.is_published(ino) => return Err(Errno::EIO),
             _ => return Err(Errno::ESTALE),
         }
         let offer = self.offer(ino, &reader, opening);
@@ -247,15 +406,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         self.read_by(S::Reader::fill, fh, offset, length, pid, done);
     }
 
-    fn read_by<D>(
-        &self,
-        read: fn(&S::Reader, u64, u32, DoneRead) -> Option<S::Waiting>,
-        fh: Fh,
-        offset: u64,
-        length: u32,
-        pid: u32,
-        done: D,
-    ) where
+    fn read_by<D>(&self, read: Read<S>, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);
@@ -299,10 +451,72 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         }
     }
 
-    /// Opens a folder.
-    pub fn open_folder(&self, ino: Ino) -> Result<Fh, Errno> {
-        let folder = ino.folder().ok_or(Errno::ENOTDIR)?;
-        Ok(self.folders.insert(OpenFolder::new(folder)))
+    /// Opens a folder, for the thread `pid`. Waits only for a published one whose listing is not
+    /// at hand any more.
+    pub fn open_folder<D>(self: &Arc<Self>, ino: Ino, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Fh, Errno>) + Send + 'static,
+    {
+        if let Some(folder) = ino.folder() {
+            return done(Ok(self.folders.insert(OpenFolder::new(folder))));
+        }
+        let Some(spot) = Spot::of(ino) else {
+            return done(Err(Errno::ENOTDIR));
+        };
+        let Some(way) = self.published.way(spot.way) else {
+            return done(Err(Errno::ESTALE));
+        };
+        self.with_tree(way.listing(), pid, move |fs, tree| {
+            done(tree.and_then(|tree| {
+                let node = tree.node(spot.node).ok_or(Errno::ESTALE)?;
+                if !matches!(node.what, What::Folder(_)) {
+                    return Err(Errno::ENOTDIR);
+                }
+                Ok(fs.folders.insert(OpenFolder::Published { spot, tree }))
+            }));
+        });
+    }
+
+    /// What is in a folder of the tree of names, now.
+    fn look(&self, folder: Folder) -> Listing {
+        let (mut named, mut contents) = (Vec::new(), Vec::new());
+        let published = |way: &Way| {
+            let spot = Spot {
+                way: self.published.number(way),
+                node: 0,
+            };
+            let tree = self.published.tree(&way.listing());
+            let modified = tree.and_then(|tree| Some(tree.node(0)?.modified));
+            Attributes::published_folder(spot.ino(), modified.unwrap_or_default())
+        };
+        match folder {
+            Folder::Root | Folder::Blake3 => contents = self.source.contents(LISTING_LIMIT),
+            Folder::Published => {
+                let all = self.published.listings();
+                let entry = |id: ContentId| (id.hash.to_string(), published(&Way::Id(id)));
+                named.extend(all.into_iter().map(entry));
+            }
+            Folder::Seeding => {
+                for one in self.source.seeding() {
+                    let attributes = if one.folder {
+                        published(&Way::Seeding(one.name.clone(), one.id))
+                    } else {
+                        let Some(info) = self.source.info(one.id) else {
+                            continue;
+                        };
+                        Attributes {
+                            ino: Ino::of_content(&one.id),
+                            folder: false,
+                            length: info.length,
+                            lasting: info.proven,
+                            listed: None,
+                        }
+                    };
+                    named.push((one.name, attributes));
+                }
+            }
+        }
+        Listing::new(folder, named, contents)
     }
 
     /// Lists an open folder from `position` on: calls `add` with each entry and the position after
@@ -314,9 +528,19 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         mut add: impl FnMut(u64, &Entry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let folder = self.folders.get(fh).ok_or(Errno::EBADF)?;
-        let listing = folder.listing(position, || self.source.contents(LISTING_LIMIT));
+        let fixed = match &*folder {
+            OpenFolder::Fixed { folder, listing } => {
+                Some(listing_at(listing, position, || self.look(*folder)))
+            }
+            OpenFolder::Published { .. } => None,
+        };
+        let entry = |position| match (&fixed, &*folder) {
+            (Some(listing), _) => listing.entry(position),
+            (None, OpenFolder::Published { spot, tree }) => published_entry(tree, *spot, position),
+            (None, OpenFolder::Fixed { .. }) => None,
+        };
         let mut position = position;
-        while let Some(entry) = listing.entry(position) {
+        while let Some(entry) = entry(position) {
             position += 1;
             if add(position, &entry) {
                 break;
@@ -325,25 +549,46 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         Ok(())
     }
 
-    /// The same with attributes. Each content that had room is one more time that the caller knows
-    /// of its inode.
+    /// The same with attributes. Each file that had room is one more time that the caller knows of
+    /// its inode.
     pub fn list_with_attributes(
         &self,
         fh: Fh,
         position: u64,
         mut add: impl FnMut(u64, &Entry<'_>, &Attributes) -> bool,
     ) -> Result<(), Errno> {
-        self.list(fh, position, |position, entry| match entry {
-            Entry::Folder(_, ino) => add(position, entry, &Attributes::folder(*ino)),
-            Entry::Content(info) => {
-                let attributes = self.inodes.listed(info);
-                let full = add(position, entry, &attributes);
-                if full {
-                    self.inodes.forget(attributes.ino, 1);
+        let tree = match self.folders.get(fh).as_deref() {
+            Some(OpenFolder::Published { tree, .. }) => Some(Arc::clone(tree)),
+            _ => None,
+        };
+        self.list(fh, position, |position, entry| {
+            let attributes = match (entry, &tree) {
+                (Entry::Content(info), _) => self.inodes.listed(info),
+                (Entry::Named(_, attributes), Some(tree)) => match Spot::of(attributes.ino) {
+                    Some(spot) => self.tell(tree, spot).unwrap_or(*attributes),
+                    None => *attributes,
+                },
+                // A seeded file.
+                (Entry::Named(_, attributes), None) if !attributes.folder => {
+                    match self.seeded_info(entry) {
+                        Some(info) => self.inodes.listed(&info),
+                        None => *attributes,
+                    }
                 }
-                full
+                (Entry::Named(_, attributes), None) => *attributes,
+            };
+            let full = add(position, entry, &attributes);
+            if full && !attributes.folder {
+                self.inodes.forget(attributes.ino, 1);
             }
+            full
         })
+    }
+
+    fn seeded_info(&self, entry: &Entry<'_>) -> Option<ContentInfo> {
+        let all = self.source.seeding();
+        let one = entry.with_name(|name| all.into_iter().find(|one| one.name == name))?;
+        self.source.info(one.id)
     }
 
     /// Closes a folder.
@@ -390,5 +635,37 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// How many inodes the caller knows of, and how many files and folders it has open.
     pub fn counts(&self) -> [usize; 3] {
         [self.inodes.len(), self.files.len(), self.folders.len()]
+    }
+}
+
+/// Reads a listing that has been fetched.
+fn read_tree<S: Source>(source: &S, listing: ContentId) -> Result<Tree, Errno> {
+    const PART: u32 = 1 << 20;
+    const READ_LIMIT: Duration = Duration::from_secs(60);
+    let reader = source.open(listing).map_err(Errno::of_read)?;
+    let length = reader.length();
+    if length > MAX_LISTING {
+        return Err(Errno::ENOTDIR);
+    }
+    let mut text = Vec::new();
+    while (text.len() as u64) < length {
+        let (part, read) = std::sync::mpsc::channel();
+        let done = move |data: Result<&[u8], Failure>| {
+            let _ = part.send(data.map(<[u8]>::to_vec));
+        };
+        // All of it is here, so this does not wait; if it is gone again, no longer than a read may.
+        let _waiting = reader.read(text.len() as u64, PART, Box::new(done));
+        match read.recv_timeout(READ_LIMIT) {
+            Ok(Ok(part)) if !part.is_empty() => text.extend_from_slice(&part),
+            Ok(Err(failure)) => return Err(Errno::of_read(failure)),
+            Ok(Ok(_)) | Err(_) => return Err(Errno::EIO),
+        }
+    }
+    match crate::content::Listing::parse(&text) {
+        Ok(listing) => Ok(Tree::new(&listing)),
+        Err(error) => {
+            debug!(%error, id = %listing, "no folder");
+            Err(Errno::ENOTDIR)
+        }
     }
 }

@@ -22,7 +22,6 @@ use fuser::{
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
 use super::errno::Errno;
-use super::folders::Entry;
 use super::fs::{FileSystem, Opened, Opening};
 use super::handles::Fh;
 use super::inodes::{Ino, OpenMode};
@@ -90,7 +89,7 @@ impl From<Errno> for fuser::Errno {
 }
 
 fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
-    let time = Attributes::time();
+    let time = attributes.time();
     FileAttr {
         ino: INodeNo(attributes.ino.0),
         size: attributes.length,
@@ -99,7 +98,7 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
         mtime: time,
         ctime: time,
         crtime: time,
-        kind: file_type(attributes.folder),
+        kind: file_type(Some(attributes)),
         perm: attributes.mode(),
         nlink: attributes.links(),
         uid: owner.uid,
@@ -110,11 +109,12 @@ fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
     }
 }
 
-fn file_type(folder: bool) -> FileType {
-    if folder {
-        FileType::Directory
-    } else {
-        FileType::RegularFile
+/// What has no attributes of its own is content.
+fn file_type(attributes: Option<&Attributes>) -> FileType {
+    match attributes {
+        Some(attributes) if attributes.folder => FileType::Directory,
+        Some(attributes) if attributes.link() => FileType::Symlink,
+        _ => FileType::RegularFile,
     }
 }
 
@@ -245,11 +245,19 @@ impl<S: Source> Filesystem for Adaptor<S> {
         reply.ok();
     }
 
-    fn opendir(&self, _request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.fs.open_folder(Ino(ino.0)) {
-            Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+    fn readlink(&self, _request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.fs.link_target(Ino(ino.0)) {
+            Ok(target) => reply.data(target.as_bytes()),
             Err(errno) => reply.error(errno.into()),
         }
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.fs
+            .open_folder(Ino(ino.0), request.pid(), move |opened| match opened {
+                Ok(fh) => reply.opened(FileHandle(fh.0), FopenFlags::empty()),
+                Err(errno) => reply.error(errno.into()),
+            });
     }
 
     fn readdir(
@@ -261,7 +269,7 @@ impl<S: Source> Filesystem for Adaptor<S> {
         mut reply: ReplyDirectory,
     ) {
         let listed = self.fs.list(Fh(fh.0), offset, |next, entry| {
-            let kind = file_type(matches!(entry, Entry::Folder(..)));
+            let kind = file_type(entry.attributes().as_ref());
             let ino = INodeNo(entry.ino().0);
             entry.with_name(|name| reply.add(ino, next, kind, name))
         });

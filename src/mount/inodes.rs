@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Listed};
 use super::names::Folder;
 use super::source::Backing;
 use crate::content::ContentId;
@@ -23,6 +23,10 @@ impl Ino {
     pub const ROOT: Self = Self(1);
     /// `blake3/`.
     pub const BLAKE3: Self = Self(2);
+    /// `folder/`.
+    pub const FOLDERS: Self = Self(3);
+    /// `seeding/`.
+    pub const SEEDING: Self = Self(4);
 
     /// The number that content of this id has, but for a collision: the head of its hash, so that
     /// a file keeps its number from mount to mount. Between 2^62 and 2^63, apart from the folders'
@@ -39,6 +43,8 @@ impl Ino {
         match folder {
             Folder::Root => Self::ROOT,
             Folder::Blake3 => Self::BLAKE3,
+            Folder::Published => Self::FOLDERS,
+            Folder::Seeding => Self::SEEDING,
         }
     }
 
@@ -48,6 +54,8 @@ impl Ino {
         match self {
             Self::ROOT => Some(Folder::Root),
             Self::BLAKE3 => Some(Folder::Blake3),
+            Self::FOLDERS => Some(Folder::Published),
+            Self::SEEDING => Some(Folder::Seeding),
             _ => None,
         }
     }
@@ -92,6 +100,8 @@ struct Inode<K> {
     id: ContentId,
     length: u64,
     proven: bool,
+    /// What a listing says of it, if it is a file of a published folder; then so is its length.
+    listed: Option<Listed>,
     /// How many times the kernel has been told of it, less what it has forgotten.
     lookups: u64,
     /// Open handles, by how they read.
@@ -113,6 +123,7 @@ impl<K> Inode<K> {
             id,
             length,
             proven,
+            listed: None,
             lookups: 0,
             direct: 0,
             cached: 0,
@@ -128,7 +139,9 @@ impl<K> Inode<K> {
             ino,
             folder: false,
             length: self.length,
-            lasting: self.proven,
+            // What a listing says does not change, true or not.
+            lasting: self.proven || self.listed.is_some(),
+            listed: self.listed,
         }
     }
 }
@@ -183,6 +196,24 @@ impl<K> Inodes<K> {
         inode.attributes(ino)
     }
 
+    /// The kernel is being told once more of a file in a published folder, which has a number of
+    /// its own, and a length that only its listing says.
+    pub fn published(&self, ino: Ino, id: ContentId, length: u64, listed: Listed) -> Attributes {
+        let mut table = self.table();
+        let inode = table
+            .entry(ino)
+            .or_insert_with(|| Inode::new(id, length, false));
+        inode.listed = Some(listed);
+        inode.lookups = inode.lookups.saturating_add(1);
+        inode.attributes(ino)
+    }
+
+    /// Whether it is a file of a published folder.
+    pub fn is_published(&self, ino: Ino) -> bool {
+        let table = self.table();
+        table.get(&ino).is_some_and(|inode| inode.listed.is_some())
+    }
+
     /// The kernel has forgotten `count` of the times that it was told of `ino`.
     pub fn forget(&self, ino: Ino, count: u64) {
         if let Entry::Occupied(mut entry) = self.table().entry(ino) {
@@ -208,7 +239,7 @@ impl<K> Inodes<K> {
         let id = {
             let table = self.table();
             let inode = table.get(&ino)?;
-            if inode.proven {
+            if inode.proven || inode.listed.is_some() {
                 return Some(inode.attributes(ino));
             }
             inode.id

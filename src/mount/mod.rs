@@ -43,6 +43,7 @@
 //! nobody else maps it.
 
 mod attributes;
+mod detached;
 mod errno;
 mod folders;
 mod fs;
@@ -55,6 +56,7 @@ mod mountinfo;
 mod mountpoint;
 mod names;
 mod node_source;
+mod published;
 mod session;
 mod signals;
 pub mod source;
@@ -62,7 +64,7 @@ mod unmount;
 mod watcher;
 mod xattrs;
 
-pub use attributes::{Attributes, BLOCK_SIZE, Owner};
+pub use attributes::{Attributes, BLOCK_SIZE, Listed, Owner};
 pub use errno::Errno;
 pub use folders::Entry;
 pub use fs::{FileSystem, Opened, Opening};

@@ -44,6 +44,15 @@ pub fn at(path: &Path) -> io::Result<Option<MountEntry>> {
         .rfind(|mount| mount.path == path))
 }
 
+/// Whether anything is mounted with this device number, wherever.
+pub fn has(device: u64) -> io::Result<bool> {
+    let table = std::fs::read("/proc/self/mountinfo")?;
+    Ok(table
+        .split(|&byte| byte == b'\n')
+        .filter_map(parse)
+        .any(|mount| mount.device == device))
+}
+
 fn parse(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|&byte| byte == b' ');
     let device = std::str::from_utf8(fields.nth(2)?).ok()?;
@@ -111,6 +120,7 @@ mod tests {
         let mount = at(Path::new("/proc")).unwrap().unwrap();
         assert_eq!(mount.kind, "proc");
         assert!(!mount.is_ours() && !mount.is_fuse());
+        assert!(has(mount.device).unwrap() && !has(libc::makedev(4000, 1)).unwrap());
         assert_eq!(at(Path::new("/proc/self")).unwrap(), None);
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! <sha256>[.anything]         content by SHA-256
 //! blake3/<hex>[.anything]     content by BLAKE3
+//! folder/<sha256>/...         a published folder, by the SHA-256 of its listing
+//! seeding/<name>/...          what this node seeds
 //! ```
 //! A suffix is there for programs that go by it (`.mp4`, `.squashfs`) and changes nothing. Any
 //! other name is refused from its shape alone, so that the `.Trash`, `.hidden` and `autorun.inf`
@@ -17,6 +19,12 @@ pub const MAX_NAME: usize = 255;
 /// The name of the folder of content by BLAKE3.
 pub const BLAKE3_FOLDER: &str = "blake3";
 
+/// The name of the folder of published folders.
+pub const PUBLISHED_FOLDER: &str = "folder";
+
+/// The name of the folder of what this node seeds.
+pub const SEEDING_FOLDER: &str = "seeding";
+
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 64;
 
@@ -27,6 +35,10 @@ pub enum Folder {
     Root,
     /// `blake3/`.
     Blake3,
+    /// `folder/`.
+    Published,
+    /// `seeding/`.
+    Seeding,
 }
 
 /// What a name stands for.
@@ -36,6 +48,10 @@ pub enum Name {
     Folder(Folder),
     /// Content, which is there if anyone has it.
     Content(ContentId),
+    /// A published folder, which is there if anyone has its listing.
+    Published(ContentId),
+    /// Perhaps something that this node seeds.
+    Seeded,
 }
 
 /// What `name` stands for in `folder`: `ENOENT` where that can be nothing.
@@ -43,11 +59,21 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
     if name.len() > MAX_NAME {
         return Err(Errno::ENAMETOOLONG);
     }
-    if folder == Folder::Root && name == BLAKE3_FOLDER.as_bytes() {
-        return Ok(Name::Folder(Folder::Blake3));
+    if folder == Folder::Seeding {
+        return Ok(Name::Seeded);
+    }
+    let folders = [
+        (BLAKE3_FOLDER, Folder::Blake3),
+        (PUBLISHED_FOLDER, Folder::Published),
+        (SEEDING_FOLDER, Folder::Seeding),
+    ];
+    let named = folders.iter().find(|(known, _)| known.as_bytes() == name);
+    if let (Folder::Root, Some((_, found))) = (folder, named) {
+        return Ok(Name::Folder(*found));
     }
     let (digits, suffix) = name.split_at_checked(DIGITS).ok_or(Errno::ENOENT)?;
-    if !matches!(suffix.first(), None | Some(b'.')) {
+    let may_follow = folder != Folder::Published && suffix.starts_with(b".");
+    if !suffix.is_empty() && !may_follow {
         return Err(Errno::ENOENT);
     }
     let hash = std::str::from_utf8(digits)
@@ -55,8 +81,9 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
         .and_then(Hash::from_hex)
         .ok_or(Errno::ENOENT)?;
     Ok(Name::Content(match folder {
-        Folder::Root => ContentId::sha256(hash.0),
+        Folder::Published => return Ok(Name::Published(ContentId::sha256(hash.0))),
         Folder::Blake3 => ContentId::blake3(hash.0),
+        Folder::Root | Folder::Seeding => ContentId::sha256(hash.0),
     }))
 }
 
@@ -127,6 +154,29 @@ mod tests {
             parse(Folder::Root, b"blake3"),
             Ok(Name::Folder(Folder::Blake3))
         );
+    }
+
+    #[test]
+    fn a_published_folder_has_no_suffix() {
+        let hex = hex();
+        assert_eq!(
+            parse(Folder::Published, hex.as_bytes()),
+            Ok(Name::Published(ContentId::sha256(HASH)))
+        );
+        let suffixed = format!("{hex}.d");
+        assert_eq!(
+            parse(Folder::Published, suffixed.as_bytes()),
+            Err(Errno::ENOENT)
+        );
+        for (name, folder) in [("folder", Folder::Published), ("seeding", Folder::Seeding)] {
+            let parsed = parse(Folder::Root, name.as_bytes());
+            assert_eq!(parsed, Ok(Name::Folder(folder)));
+            assert_eq!(
+                parse(Folder::Published, name.as_bytes()),
+                Err(Errno::ENOENT)
+            );
+        }
+        assert_eq!(parse(Folder::Seeding, b"anything"), Ok(Name::Seeded));
     }
 
     #[test]

@@ -6,14 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::source::{Backing, Reading, Source, Space, Waiting};
+use super::source::{Backing, Reading, Seeded, Source, Space, Waiting};
 use crate::content::ContentId;
+use crate::node::seeding::{RootStatus, Seeder};
 use crate::node::{ContentInfo, Done, DoneRead, Failure, Node, Pending, Reader};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
     node: Node,
     store: PathBuf,
+    seeder: Option<Seeder>,
 }
 
 impl NodeSource {
@@ -21,7 +23,20 @@ impl NodeSource {
     /// shows for the mount.
     #[must_use]
     pub fn new(node: Node, store: PathBuf) -> Self {
-        Self { node, store }
+        Self {
+            node,
+            store,
+            seeder: None,
+        }
+    }
+
+    /// Shows what `seeder` seeds.
+    #[must_use]
+    pub fn with_seeder(self, seeder: Seeder) -> Self {
+        Self {
+            seeder: Some(seeder),
+            ..self
+        }
     }
 }
 
@@ -43,6 +58,28 @@ impl Source for NodeSource {
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {
         self.node.contents(limit)
+    }
+
+    fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
+        self.node.fetch(id, done)
+    }
+
+    fn seeding(&self) -> Vec<Seeded> {
+        let roots = self.seeder.as_ref().map(Seeder::roots).unwrap_or_default();
+        let store = self.node.store();
+        let seeded = |root: RootStatus| {
+            let hash = match root.listing {
+                Some(listing) => listing,
+                None if root.folder => return None,
+                None => store.seeded_at(&root.path)?.sha256,
+            };
+            Some(Seeded {
+                name: root.name,
+                id: ContentId::sha256(hash.0),
+                folder: root.folder,
+            })
+        };
+        roots.into_iter().filter_map(seeded).collect()
     }
 
     fn space(&self) -> Space {

@@ -7,6 +7,7 @@
 //! for that has the kernel cut the connection.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
+use super::detached;
 use super::fs::FileSystem;
 use super::fuse::Adaptor;
 use super::kernel;
@@ -121,6 +123,8 @@ pub struct Mounted {
     /// The device number of the mount, if it could be found out.
     device: Option<u64>,
     ended: Arc<Ended>,
+    /// Whether it has been unmounted: what could not be done then is left to the end of the process.
+    unmounted: AtomicBool,
     /// Ends what waits.
     stop: Box<dyn Fn() + Send + Sync>,
 }
@@ -156,6 +160,7 @@ impl Mounted {
             path,
             device,
             ended,
+            unmounted: AtomicBool::new(false),
             stop: Box::new(move || fs.stop()),
         })
     }
@@ -178,6 +183,22 @@ impl Mounted {
         self.ended.wait();
     }
 
+    /// Waits until someone has unmounted it, be it that programs still have files of it open
+    /// (`umount -l`).
+    pub fn wait_until_detached(&self) {
+        let detached = self
+            .device
+            .map(|device| detached::wait(device, || self.ended.is_so()));
+        match detached {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                debug!(%error, "cannot watch the table of mounts");
+                self.ended.wait();
+            }
+            None => self.ended.wait(),
+        }
+    }
+
     /// Unmounts, within `limit` and a second or so: detaches the mount, ends what waits with
     /// `ESHUTDOWN`, and waits for programs to close what they have open there. Those that have not
     /// after `limit` are cut off. [`Unmounted::Lazily`] says that even that took too long; the end
@@ -190,6 +211,7 @@ impl Mounted {
         let device = self.device;
         let detached = limited::within(limit, move || detach_ours(&path, device));
         (self.stop)();
+        self.unmounted.store(true, Ordering::SeqCst);
         detached.ok_or_else(|| UnmountError::NoAnswer(self.path.clone()))??;
         if self.ended.wait_for(limit) {
             return Ok(Unmounted::Now);
@@ -206,6 +228,9 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        if *self.unmounted.get_mut() {
+            return;
+        }
         if let Err(error) = self.unmount(UNMOUNT_LIMIT) {
             error!(path = %self.path.display(), %error, "cannot unmount");
         }

@@ -34,6 +34,17 @@ pub trait Source: Send + Sync + 'static {
     /// How much room there is, for `statfs`.
     fn space(&self) -> Space;
 
+    /// Fetches all of `id`, whose lookup has succeeded; afterwards a handle on it reads without
+    /// waiting. A source that has everything at hand need not do anything.
+    fn fetch(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Self::Waiting> {
+        self.lookup(id, done)
+    }
+
+    /// What is given to others from where it lies.
+    fn seeding(&self) -> Vec<Seeded> {
+        Vec::new()
+    }
+
     /// Whether the files that it keeps lie on a file system that lies on others itself (overlayfs).
     /// The kernel allows few such layers, and wants to know before it reads those files.
     fn is_layered(&self) -> bool {
@@ -83,6 +94,17 @@ pub trait Waiting: Send + 'static {
 
     /// Ends it with `failure` unless it has ended already. Its `done` may be called on this thread.
     fn cancel(&self, failure: Failure);
+}
+
+/// Something that is given to others from where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeded {
+    /// What it is called.
+    pub name: String,
+    /// The listing of a folder, or the content of a file.
+    pub id: ContentId,
+    /// Whether it is a folder.
+    pub folder: bool,
 }
 
 /// Room for content, in bytes.

@@ -25,11 +25,19 @@ impl Shared {
         {
             return Ok(transfer);
         }
-        let partial = self
-            .store
-            .partial(&id, length)
-            .map_err(|error| disk_failure(&error))?;
+        let (partial, trouble) = match self.store.partial(&id, length) {
+            Ok(partial) => (partial, self.avoids_disk().then_some(libc::EIO)),
+            Err(error) if self.floats(error.errno()) => {
+                let partial = self.store.partial_in_memory(&id, length);
+                let partial = partial.map_err(|error| disk_failure(&error))?;
+                (partial, Some(error.errno()))
+            }
+            Err(error) => return Err(disk_failure(&error)),
+        };
         let fresh = Transfer::new(partial);
+        if let Some(errno) = trouble {
+            self.go_afloat(&fresh, errno);
+        }
         if let Some(leaves) = self.leaves_for(id, length) {
             fresh.verify_by(leaves);
         }
@@ -116,6 +124,10 @@ impl Shared {
                 return;
             }
         };
+        if let Some(errno) = transfer.afloat() {
+            waiter.ticket.fail(Failure::Disk(errno));
+            return;
+        }
         match transfer.await_whole(waiter) {
             Ok(()) => {
                 let missing = transfer.complete_in_bulk(Bulk::Fetch);

@@ -57,6 +57,12 @@ impl GivenToAny {
         }
     }
 
+    /// Whether a handle with `given` sees any of `ranges`.
+    pub fn shows(&self, given: &Given, ranges: &RangeSet) -> bool {
+        let sees = |range| given.own.intersects(range) || self.pages.intersects(range);
+        ranges.iter().any(sees)
+    }
+
     /// Notes that `range` is given.
     pub fn note(&mut self, given: &mut Given, range: ByteRange) {
         given.own.insert(range);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::messages::Keep;
-use super::shared::{Shared, disk_failure, io_failure};
+use super::shared::{Shared, disk_failure, errno, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, ContentId, Kind};
 use crate::store::{Content, Hashing, StoreError};
@@ -80,6 +80,7 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
         if Instant::now() >= sync_at {
             let took = sync_partials(shared);
             shared.store.tend();
+            shared.look_after_trouble();
             sync_at = Instant::now() + SYNC_EVERY.max(took * SYNC_SHARE);
         }
     }
@@ -134,7 +135,14 @@ fn sync(shared: &Shared, transfer: &Arc<Transfer>) {
     {
         warn!(id = %transfer.id, %error, "could not make partial content durable");
         // The kernel may have dropped what it could not write: it is fetched again.
-        transfer.only_kept(&transfer.partial.present());
+        let mut kept = transfer.partial.present();
+        kept.union(&transfer.partial.in_memory());
+        if transfer.phase() == Phase::Arriving && shared.floats(errno(&error)) {
+            shared.go_afloat(transfer, errno(&error));
+            transfer.lost_all_but(&kept);
+        } else {
+            transfer.only_kept(&kept);
+        }
         shared.lost(transfer.id, ByteRange::new(0, u64::MAX));
         if transfer.phase() == Phase::Proven && transfer.partial.present_bytes() < transfer.length {
             shared.is_lost(transfer, io_failure(&error));

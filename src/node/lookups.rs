@@ -124,6 +124,14 @@ impl Shared {
         Some(Pending::new(ticket, id, self.me.clone()))
     }
 
+    /// Gives lookups that wait so much longer.
+    pub(super) fn postpone_lookups(&self, by: Duration) {
+        let mut lookups = lock(&self.lookups);
+        for asker in lookups.values_mut().flat_map(|lookup| &mut lookup.askers) {
+            asker.deadline += by;
+        }
+    }
+
     /// Why `id` is not to be had: nobody has it, or nobody but those who sent something else.
     fn miss(&self, id: ContentId, now: Instant) -> Failure {
         let wrong = lock(&self.wrong)

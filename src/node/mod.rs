@@ -5,6 +5,7 @@
 //! `shared` for who does what). A read that finds its bytes here is answered on the caller's
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
+mod afloat;
 mod batches;
 pub mod explain;
 mod fetches;
@@ -47,9 +48,10 @@ use crate::content::ContentId;
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
 
+pub use afloat::DiskTrouble;
 pub use network_list::NetworkContent;
 pub use pending::Pending;
-pub use reader::Reader;
+pub use reader::{Backing, Reader};
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
     PeerStatus, StartError, Status,
@@ -328,6 +330,7 @@ impl Node {
             contents_held: counts.held,
             contents_seeded: counts.seeded,
             disk: shared.store.usage().ok(),
+            disk_trouble: shared.disk_trouble(),
             store_limit: shared.config.limits.most,
             min_free: shared.config.limits.least_free,
             operations_waiting: shared.waiting(),

@@ -1,5 +1,6 @@
 //! One open handle on one piece of content.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -14,19 +15,38 @@ use crate::content::ByteRange;
 use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
 
+/// How much of complete content a handle has the disk bring before it is read, for all places
+/// together. The kernel's own read-ahead sees one request of the mount at a time, and waits in between.
+const AHEAD_ON_DISK: u64 = 16 << 20;
+
 /// One open handle: read-ahead and the last byte rule are kept per reader.
 pub struct Reader {
     node: Arc<Shared>,
     source: Source,
     /// Content that is read is not given up.
-    _hold: Option<Hold>,
+    hold: Option<Arc<Hold>>,
+}
+
+/// A file that is read in place of a handle, and that the store keeps as long as this lives.
+pub struct Backing {
+    file: Passed,
+    _hold: Option<Arc<Hold>>,
+}
+
+impl AsFd for Backing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 enum Source {
     /// Of length zero.
     Empty,
     /// Complete and verified when it was opened.
-    Complete(Content),
+    Complete {
+        content: Content,
+        ahead: Mutex<ReadAhead>,
+    },
     /// On its way when it was opened; it may have completed since.
     Arriving {
         transfer: Arc<Transfer>,
@@ -42,15 +62,18 @@ impl Reader {
         Self {
             node,
             source: Source::Empty,
-            _hold: None,
+            hold: None,
         }
     }
 
     pub(super) fn complete(node: Arc<Shared>, content: Content, hold: Hold) -> Self {
         Self {
             node,
-            source: Source::Complete(content),
-            _hold: Some(hold),
+            source: Source::Complete {
+                content,
+                ahead: Mutex::new(ReadAhead::new(AHEAD_ON_DISK)),
+            },
+            hold: Some(Arc::new(hold)),
         }
     }
 
@@ -66,7 +89,7 @@ impl Reader {
                 transfer,
             },
             node,
-            _hold: Some(hold),
+            hold: Some(Arc::new(hold)),
         };
         if reader.node.config.complete == Complete::Always {
             reader.complete_in_bulk();
@@ -79,7 +102,7 @@ impl Reader {
     pub fn length(&self) -> u64 {
         match &self.source {
             Source::Empty => 0,
-            Source::Complete(content) => content.length(),
+            Source::Complete { content, .. } => content.length(),
             Source::Arriving { transfer, .. } => transfer.length,
         }
     }
@@ -88,7 +111,7 @@ impl Reader {
     #[must_use]
     pub fn proven(&self) -> bool {
         match &self.source {
-            Source::Empty | Source::Complete(_) => true,
+            Source::Empty | Source::Complete { .. } => true,
             Source::Arriving { transfer, .. } => {
                 matches!(transfer.phase(), Phase::Proven | Phase::Kept)
             }
@@ -101,18 +124,21 @@ impl Reader {
     pub fn generation(&self) -> u64 {
         match &self.source {
             Source::Arriving { transfer, .. } => transfer.number,
-            Source::Empty | Source::Complete(_) => 0,
+            Source::Empty | Source::Complete { .. } => 0,
         }
     }
 
     /// The file that may be read in place of this handle: there is one if the content was complete
     /// when it was opened, and the store has it for itself.
     #[must_use]
-    pub fn backing(&self) -> Option<Passed> {
-        match &self.source {
-            Source::Complete(content) => self.node.store.pass(content),
-            Source::Empty | Source::Arriving { .. } => None,
-        }
+    pub fn backing(&self) -> Option<Backing> {
+        let Source::Complete { content, .. } = &self.source else {
+            return None;
+        };
+        Some(Backing {
+            file: self.node.store.pass(content)?,
+            _hold: self.hold.clone(),
+        })
     }
 
     fn complete_in_bulk(&self) {
@@ -151,8 +177,14 @@ impl Reader {
                 done(Ok(&[]));
                 None
             }
-            Source::Complete(content) => {
+            Source::Complete { content, ahead } => {
                 read_complete(content, range, done);
+                let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
+                let fresh = ahead.on_read(range, content.length());
+                drop(ahead);
+                if let Some(fresh) = fresh {
+                    content.will_need(fresh);
+                }
                 None
             }
             Source::Arriving {

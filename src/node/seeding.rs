@@ -5,42 +5,47 @@
 //! for names does not follow the number of files. The walk runs ahead of the hashing as far as the
 //! queue lets it; for all but huge folders the observer knows the whole size after a moment.
 //!
+//! In a folder, names that begin with a dot are left out, as `ls` does: what people share is not
+//! their `.git` and `.cache`. One that the user names is taken. Links and empty files have no content
+//! to serve, but their place in the folder's listing.
+//!
 //! What is being written to must not be hashed half old, half new. A file's identity is taken
 //! before and after, and a file that was changed a moment ago is left to rest first: the kernel
 //! stamps changes with a clock that ticks every few milliseconds, and a write within the tick of
 //! the first look would not show.
 
-use std::fs;
-use std::io::{self, Read};
+mod attempt;
+mod gather;
+mod keeper;
+mod pass;
+mod priority;
+mod status;
+mod walk;
+mod watching;
+
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
-use std::time::{Duration, SystemTime};
 
-use crate::content::Hash;
-use crate::store::{Identity, Store, StoreError, open_link_free};
+use crate::content::listing::ListingError;
+use crate::content::{Hash, Listing};
+use crate::store::{Store, StoreError};
 
-/// Files found and not yet hashed.
-const QUEUE: usize = 1 << 16;
-/// Threads that hash.
-const HASHERS: usize = 2;
-/// Bytes read at once.
-const CHUNK: usize = 1 << 20;
-/// Times that a file is begun anew because it changed meanwhile.
-const ATTEMPTS: u32 = 3;
-/// Longer than the tick of any kernel clock (1 to 10 ms).
-const REST: Duration = Duration::from_millis(20);
-/// Folders within folders; deeper ones are left out, as a guard of the stack.
-const DEPTH: u32 = 200;
+pub use keeper::{Options, SeededRoot, Seeder, UnseedError, statuses, unseed};
+pub use status::{RootStatus, Watch};
+
+use pass::{Pass, Start};
 
 /// Why something that was found is not seeded.
 #[derive(Debug)]
 pub enum Skip {
-    /// The network does not carry content of length zero.
+    /// Only listed: the network does not carry content of length zero.
     Empty,
-    /// Met inside a folder. A link that the user names is followed.
+    /// Met inside a folder: only listed. A link that the user names is followed.
     SymbolicLink,
+    /// Met inside a folder, its name begins with a dot.
+    Hidden,
+    /// Served, but its name is not UTF-8, which listings are.
+    NotText,
     /// A device, socket or pipe.
     Special,
     /// It cannot be opened, listed or read.
@@ -49,7 +54,7 @@ pub enum Skip {
     Changing,
     /// The folder of the store itself, which is served anyway.
     OwnStore,
-    /// Folders nested deeper than this walk goes.
+    /// Folders nested deeper than listings go.
     TooDeep,
 }
 
@@ -80,15 +85,9 @@ pub trait Observer: Sync {
     fn wanted(&self) -> bool;
 }
 
-struct Found {
-    shown: PathBuf,
-    real: PathBuf,
-    length: u64,
-}
-
 /// Walks `paths`, hashes what the index does not know unchanged, and adds it to `store`, which
 /// serves each file from then on. Returns when all is done, or soon after the observer wants no
-/// more.
+/// more. Nothing is remembered of the paths themselves; for that see [`Seeder`].
 ///
 /// # Errors
 /// The store fails. What is wrong with a file is told to the observer and ends nothing.
@@ -97,265 +96,26 @@ pub fn seed_paths(
     paths: &[PathBuf],
     observer: &dyn Observer,
 ) -> Result<(), StoreError> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let receiver = Mutex::new(receiver);
-    thread::scope(|scope| {
-        let hashers: Vec<_> = (0..HASHERS)
-            .map(|_| scope.spawn(|| hash_all(store, &receiver, observer)))
-            .collect();
-        let own = fs::canonicalize(store.dir()).ok();
-        let walk = Walk {
-            own: own.as_deref(),
-            observer,
-            queue: sender,
-        };
-        for path in paths {
-            walk.argument(path);
-        }
-        drop(walk);
-        let mut result = Ok(());
-        for hasher in hashers {
-            match hasher.join() {
-                Ok(one) => result = result.and(one),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        // A seeder runs for days and ends by a power cut: what was hashed is not hashed again.
-        result.and_then(|()| store.flush())
-    })
+    let starts: Vec<Start> = paths.iter().cloned().map(Start::Argument).collect();
+    Pass::of_store(store, observer).run(&starts)?;
+    // A seeder runs for days and ends by a power cut: what was hashed is not hashed again.
+    store.flush()
 }
 
-struct Walk<'a> {
-    own: Option<&'a Path>,
-    observer: &'a dyn Observer,
-    queue: SyncSender<Found>,
-}
-
-impl Walk<'_> {
-    /// A path that the user named: links are followed here, and only here.
-    fn argument(&self, shown: &Path) {
-        match fs::canonicalize(shown) {
-            Ok(real) => self.visit(shown, &real, 0),
-            Err(e) => self.observer.skipped(shown, &Skip::Unreadable(e)),
-        }
-    }
-
-    fn visit(&self, shown: &Path, real: &Path, depth: u32) {
-        if !self.observer.wanted() {
-            return;
-        }
-        let skip = match fs::symlink_metadata(real) {
-            Err(e) => Skip::Unreadable(e),
-            Ok(metadata) if metadata.is_dir() => {
-                if self.own == Some(real) {
-                    Skip::OwnStore
-                } else if depth >= DEPTH {
-                    Skip::TooDeep
-                } else {
-                    match self.folder(shown, real, depth) {
-                        Ok(()) => return,
-                        Err(e) => Skip::Unreadable(e),
-                    }
-                }
-            }
-            Ok(metadata) if metadata.is_symlink() => Skip::SymbolicLink,
-            Ok(metadata) if !metadata.is_file() => Skip::Special,
-            Ok(metadata) if metadata.len() == 0 => Skip::Empty,
-            Ok(metadata) => {
-                let found = Found {
-                    shown: shown.to_owned(),
-                    real: real.to_owned(),
-                    length: metadata.len(),
-                };
-                self.observer.found(found.length);
-                // The hashers are gone only if the store failed, which ends the walk anyway.
-                let _ = self.queue.send(found);
-                return;
-            }
-        };
-        self.observer.skipped(shown, &skip);
-    }
-
-    fn folder(&self, shown: &Path, real: &Path, depth: u32) -> io::Result<()> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(real)? {
-            names.push(entry?.file_name());
-        }
-        names.sort_unstable();
-        for name in names {
-            self.visit(&shown.join(&name), &real.join(&name), depth + 1);
-        }
-        Ok(())
-    }
-}
-
-fn hash_all(
-    store: &Store,
-    queue: &Mutex<Receiver<Found>>,
-    observer: &dyn Observer,
-) -> Result<(), StoreError> {
-    let mut buffer = vec![0; CHUNK];
-    let mut result = Ok(());
-    loop {
-        // A poisoned lock means that the other hasher panicked; the queue itself is sound.
-        let next = match queue.lock() {
-            Ok(queue) => queue.recv(),
-            Err(poisoned) => poisoned.into_inner().recv(),
-        };
-        let Ok(found) = next else { return result };
-        // After a failure the queue is still emptied, so that the walk does not wait for room.
-        if result.is_ok() && observer.wanted() {
-            result = seed_one(store, &found, observer, &mut buffer);
-        }
-    }
-}
-
-/// What came of one attempt to hash a file.
-enum Attempt {
-    Seeded(Hash, Hash, u64),
-    /// It changed while it was read; this many bytes were counted as progress.
-    Changed(u64),
-    Stopped,
-    Skipped(Skip),
-}
-
-fn seed_one(
-    store: &Store,
-    found: &Found,
-    observer: &dyn Observer,
-    buffer: &mut [u8],
-) -> Result<(), StoreError> {
-    let mut told = 0;
-    let mut skip = Skip::Changing;
-    for _ in 0..ATTEMPTS {
-        // Later attempts tell no progress: their bytes have been told already.
-        let tell = |bytes: u64| {
-            if told == 0 {
-                observer.progress(bytes);
-            }
-        };
-        match attempt(store, &found.real, observer, tell, buffer) {
-            Ok(Attempt::Seeded(sha256, blake3, length)) => {
-                observer.seeded(&SeededFile {
-                    path: &found.shown,
-                    sha256,
-                    blake3,
-                    length,
-                });
-                return Ok(());
-            }
-            Ok(Attempt::Changed(bytes)) => told = told.max(bytes),
-            Ok(Attempt::Stopped) => return Ok(()),
-            Ok(Attempt::Skipped(why)) => {
-                skip = why;
-                break;
-            }
-            Err(AttemptError::File(e)) => {
-                skip = Skip::Unreadable(e);
-                break;
-            }
-            Err(AttemptError::Store(e)) => return Err(e),
-        }
-    }
-    observer.skipped(&found.shown, &skip);
-    Ok(())
-}
-
-enum AttemptError {
-    File(io::Error),
-    Store(StoreError),
-}
-
-impl From<StoreError> for AttemptError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<io::Error> for AttemptError {
-    fn from(error: io::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-fn attempt(
-    store: &Store,
-    path: &Path,
-    observer: &dyn Observer,
-    tell: impl Fn(u64),
-    buffer: &mut [u8],
-) -> Result<Attempt, AttemptError> {
-    // It may be another thing by now than when it was found, and its folder be a link to another.
-    let mut file = open_link_free(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Attempt::Skipped(Skip::Special));
-    }
-    let mut before = Identity::of(&metadata);
-    if let Some((sha256, blake3, length)) = store.seeded_digests(path, &before) {
-        tell(length);
-        return Ok(Attempt::Seeded(sha256, blake3, length));
-    }
-    if changed_just_now(&before) {
-        thread::sleep(REST);
-        before = Identity::of(&file.metadata()?);
-    }
-    let mut hashing = store.hashing(before.size)?;
-    let mut hashed = 0;
-    loop {
-        if !observer.wanted() {
-            return Ok(Attempt::Stopped);
-        }
-        let count = match file.read(buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e.into()),
-        };
-        let Some(read) = buffer.get(..count) else {
-            break;
-        };
-        hashing.update(read)?;
-        hashed += read.len() as u64;
-        tell(read.len() as u64);
-        if hashed > before.size {
-            return Ok(Attempt::Changed(hashed));
-        }
-    }
-    // By the path, not by the descriptor: the path is what will be opened to serve it.
-    let after = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Identity::of(&metadata),
-        Ok(_) => return Ok(Attempt::Skipped(Skip::Special)),
-        Err(e) => return Err(e.into()),
-    };
-    if after != before || hashed != before.size {
-        return Ok(Attempt::Changed(hashed));
-    }
-    if hashed == 0 {
-        return Ok(Attempt::Skipped(Skip::Empty));
-    }
-    let Some(hashed) = hashing.finish()? else {
-        return Ok(Attempt::Changed(hashed));
-    };
-    let digests = hashed.keep_tree()?;
-    store.add_seeded(path, before, &digests)?;
-    Ok(Attempt::Seeded(
-        digests.sha256,
-        digests.blake3,
-        digests.length,
-    ))
-}
-
-/// Whether the file was changed less than [`REST`] ago, or in the future of a clock set back.
-fn changed_just_now(identity: &Identity) -> bool {
-    let (seconds, nanoseconds) = identity.ctime;
-    let Ok(seconds) = u64::try_from(seconds) else {
-        return false;
-    };
-    let changed = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-    match changed.elapsed() {
-        Ok(age) => age < REST,
-        Err(_) => true,
+/// Hashes the folder `path` without any store. `None` if the observer wanted no more.
+///
+/// # Errors
+/// What is in it cannot be listed. What is wrong with a file is told to the observer and leaves it
+/// out.
+pub fn list_folder(path: &Path, observer: &dyn Observer) -> Result<Option<Listing>, ListingError> {
+    let start = Start::Argument(path.to_owned());
+    // Only a store can fail.
+    let gathered = Pass::alone(observer).run(&[start]).unwrap_or_default();
+    let entries = gathered.into_iter().next().unwrap_or_default().entries;
+    if observer.wanted() {
+        Listing::new(entries).map(Some)
+    } else {
+        Ok(None)
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub suspects: Mutex<LruCache<ContentId, Suspects>>,
     /// Trees that are fetched, and the transfers whose leaves are verified with them.
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
+    /// What the disk failed with, while content goes through memory for it.
+    pub trouble: Mutex<Option<(i32, Instant)>>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -120,6 +122,7 @@ impl Shared {
             misses: Mutex::new(LruCache::new(remembered)),
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
+            trouble: Mutex::default(),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -213,7 +216,10 @@ impl Shared {
                 return;
             }
             match transfer.partial.read_at(range.start, buffer) {
-                Ok(length) if length == buffer.len() => done(Ok(buffer)),
+                Ok(length) if length == buffer.len() => {
+                    done(Ok(buffer));
+                    transfer.was_read(range);
+                }
                 Ok(_) => done(Err(Failure::Disk(libc::EIO))),
                 Err(error) => done(Err(io_failure(&error))),
             }
@@ -282,5 +288,10 @@ pub(super) fn disk_failure(error: &StoreError) -> Failure {
 
 /// How an error of the disk ends an operation.
 pub(super) fn io_failure(error: &std::io::Error) -> Failure {
-    Failure::Disk(error.raw_os_error().unwrap_or(libc::EIO))
+    Failure::Disk(errno(error))
+}
+
+/// The operating system's number of an error of the disk.
+pub(super) fn errno(error: &std::io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }

@@ -1,7 +1,12 @@
 //! The ticker thread: everything that ends because time passes.
+//!
+//! Time in which this process did not run does not count: when a laptop wakes up, or a virtual machine
+//! goes on, what waited has had no chance yet.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+use tracing::info;
 
 use super::messages::{Command, Keep};
 use super::reassembly::Reassembly;
@@ -9,6 +14,8 @@ use super::shared::Shared;
 
 /// How exactly limits are kept.
 const TICK: Duration = Duration::from_millis(100);
+/// A tick that comes later than this by so much means that nothing here ran meanwhile.
+const SLEPT: Duration = Duration::from_secs(1);
 /// How long content that nobody reads stays in memory.
 const IDLE: Duration = Duration::from_secs(10);
 /// How long a source on trial may be silent.
@@ -24,11 +31,20 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
     loop {
+        let waited_from = Instant::now();
         match stop.recv_timeout(TICK) {
             Err(RecvTimeoutError::Timeout) => {}
             _ => return,
         }
         let now = Instant::now();
+        let lost = now.duration_since(waited_from).saturating_sub(TICK);
+        if lost >= SLEPT {
+            info!(
+                seconds = lost.as_secs_f64(),
+                "this process did not run for a while"
+            );
+            shared.postpone_limits(lost);
+        }
         shared.expire_lookups(now);
         for transfer in shared.transfers() {
             let (mut released, changed) = transfer.expire(now, shared.config.read_timeout);
@@ -62,6 +78,16 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
         if now >= remember_at {
             remember_at = now + REMEMBER_EVERY;
             remember_peers(shared);
+        }
+    }
+}
+
+impl Shared {
+    /// Gives everybody who waits so much longer.
+    fn postpone_limits(&self, by: Duration) {
+        self.postpone_lookups(by);
+        for transfer in self.transfers() {
+            transfer.postpone_limits(by);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
+mod afloat;
 mod leaves;
 mod limits;
 mod story;
@@ -20,6 +21,8 @@ use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
 
+use afloat::Afloat;
+pub(super) use afloat::LetGo;
 pub(super) use leaves::NextCheck;
 pub(super) use story::Story;
 
@@ -90,6 +93,8 @@ struct State {
     retried_at: Instant,
     /// Written since the last sync.
     dirty: bool,
+    /// Where the disk does not take it.
+    afloat: Option<Afloat>,
 }
 
 impl State {
@@ -100,8 +105,9 @@ impl State {
     /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
     fn give(&mut self, given: &Mutex<Given>, range: ByteRange, length: u64) -> bool {
         let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-        let may =
-            (self.vouched && length > LEAF) || !self.given.would_complete(&given, range, length);
+        let may = (self.vouched && length > LEAF)
+            || !self.given.would_complete(&given, range, length)
+            || self.passed(&given, range);
         if may {
             self.given.note(&mut given, range);
         }
@@ -201,6 +207,7 @@ impl Transfer {
                 progress_at: now,
                 retried_at: now,
                 dirty: false,
+                afloat: None,
             }),
             partial,
         }
@@ -267,8 +274,14 @@ impl Transfer {
             Phase::Proven | Phase::Kept => return Admission::Ready,
             Phase::Arriving => {}
         }
-        if state.present.contains(range) && state.give(given, range, self.length) {
-            return Admission::Ready;
+        if state.present.contains(range) {
+            if state.give(given, range, self.length) {
+                return Admission::Ready;
+            }
+            let given = given.lock().unwrap_or_else(|e| e.into_inner());
+            if let Some(failure) = state.never(&given, range, self.length) {
+                return Admission::Fails(failure);
+            }
         }
         state.waiters.push(ReadWaiter {
             range,
@@ -298,6 +311,12 @@ impl Transfer {
             Bulk::Handle => state.bulk_for_handles = true,
             Bulk::Fetch => state.bulk_for_fetches = true,
         }
+        if state.afloat.is_some() {
+            // There is no place for all of it.
+            state.bulk_for_handles = false;
+            state.bulk_for_fetches = false;
+            return Vec::new();
+        }
         if already || state.phase != Phase::Arriving {
             return Vec::new();
         }
@@ -326,6 +345,7 @@ impl Transfer {
         if state.phase != Phase::Arriving {
             return (released, ByteRange::default(), false);
         }
+        state.came_anew(range);
         let fresh = state.present.insert(range);
         *state.suppliers.entry(from).or_default() += fresh;
         state.progress_at = Instant::now();
@@ -356,6 +376,7 @@ impl Transfer {
             state.present = kept.clone();
             state.landed = RangeSet::new();
             state.hashed = 0;
+            state.is_hashed_anew();
             drop(state);
             self.unhashed.clear();
             *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
@@ -378,7 +399,9 @@ impl Transfer {
             state.present.bytes() == length || !state.recheck.is_empty()
         } else {
             let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
-            prefix == length || prefix.saturating_sub(state.hashed) >= 1 << 20
+            // What is in memory makes room only after it was hashed.
+            let least = if state.afloat.is_some() { 1 } else { 1 << 20 };
+            prefix == length || prefix.saturating_sub(state.hashed) >= least
         };
         if state.queued_for_proof || !enough {
             return false;
@@ -428,8 +451,12 @@ impl Transfer {
             return released;
         }
         let here = state.present.bytes().min(self.partial.present_bytes());
-        if here < self.length || !state.vouched && state.hashed < self.length {
+        let lacks = here < self.length || state.is_doubtful();
+        if lacks || !state.vouched && state.hashed < self.length {
             state.queued_for_proof = false;
+            if state.proved_in_passing(self.length, &mut released) {
+                self.release_present(&mut state, &mut released);
+            }
             return released;
         }
         state.phase = Phase::Proven;

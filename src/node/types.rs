@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::afloat::DiskTrouble;
 use crate::content::ContentId;
 use crate::store::{Limits, StoreError, Usage};
 
@@ -97,8 +98,19 @@ pub enum Failure {
     #[error("too many operations are waiting")]
     Busy,
     /// An operating-system error of the local disk, by number.
-    #[error("the store's disk failed: {}", std::io::Error::from_raw_os_error(*.0))]
+    #[error("{}", disk_sentence(*.0))]
     Disk(i32),
+}
+
+fn disk_sentence(errno: i32) -> String {
+    match errno {
+        libc::ENOSPC => "no space left on the disk of the store".to_owned(),
+        libc::EDQUOT => "the limit of the store, or the quota of its disk, is reached".to_owned(),
+        errno => format!(
+            "the disk of the store failed: {}",
+            std::io::Error::from_raw_os_error(errno)
+        ),
+    }
 }
 
 /// What is called, exactly once and on any thread, when an operation has ended.
@@ -164,6 +176,8 @@ pub struct Status {
     pub contents_seeded: u64,
     /// What the store takes of the disk, where that can be told.
     pub disk: Option<Usage>,
+    /// Why content is read through memory and not kept, if it is.
+    pub disk_trouble: Option<DiskTrouble>,
     /// Bytes that the store may take.
     pub store_limit: Option<u64>,
     /// Bytes that it leaves free.

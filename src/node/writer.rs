@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::messages::{Arrival, Keep};
 use super::runs::{RUN, Run, Runs};
-use super::shared::{Shared, io_failure};
+use super::shared::{Shared, errno, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, Kind};
 
@@ -94,8 +94,12 @@ impl Writer<'_> {
 
     /// Writes the bytes of `part` and wakes who waits for them.
     fn write(&mut self, transfer: &Arc<Transfer>, part: ByteRange, data: &[u8], from: SocketAddr) {
-        let written = transfer.partial.write_at(part.start, data);
-        if self.is_written(transfer, part, written) {
+        let written = if transfer.avoids_disk() {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        } else {
+            transfer.partial.write_at(part.start, data)
+        };
+        if self.is_written(transfer, part, data, written) {
             self.announce(transfer, part, data, from);
         }
     }
@@ -121,12 +125,14 @@ impl Writer<'_> {
         }
         let vouched = transfer.is_vouched();
         let past_cache = transfer.is_unread() && (vouched || self.runs.may_wait_for_hash());
-        let written = if past_cache {
+        let written = if transfer.avoids_disk() {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        } else if past_cache {
             transfer.partial.write_past_cache(range.start, run.bytes())
         } else {
             transfer.partial.write_at(range.start, run.bytes())
         };
-        if !self.is_written(&transfer, range, written) {
+        if !self.is_written(&transfer, range, run.bytes(), written) {
             return;
         }
         let run = Arc::new(self.runs.written(run));
@@ -141,17 +147,26 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether `part` is in the backing file; if not, it is fetched again when it is wanted again.
+    /// Whether `part` is in the backing file, or in memory where the disk does not take it; if not, it is fetched again when it is wanted again.
     fn is_written(
         &mut self,
         transfer: &Arc<Transfer>,
         part: ByteRange,
+        data: &[u8],
         written: io::Result<()>,
     ) -> bool {
         let Err(error) = written else {
             self.warned = false;
             return true;
         };
+        let errno = errno(&error);
+        if self.shared.floats(errno) {
+            let kept = self.shared.write_to_memory(transfer, part, data, errno);
+            if !kept {
+                self.shared.lost(transfer.id, part);
+            }
+            return kept;
+        }
         if !self.warned {
             warn!(id = %transfer.id, %error, "could not write what arrived");
             self.warned = true;

@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lru::LruCache;
 
@@ -29,6 +30,7 @@ type Key = (ContentId, u64);
 ///
 /// It holds whatever bytes it is given under an id; whether they are proven is the caller's to know.
 pub struct BlockCache {
+    paused: AtomicBool,
     shards: Vec<Mutex<LruCache<Key, Chunk>>>,
     hasher: RandomState,
 }
@@ -99,6 +101,7 @@ impl BlockCache {
             None => Vec::new(),
         };
         Self {
+            paused: AtomicBool::new(false),
             shards,
             hasher: RandomState::new(),
         }
@@ -155,6 +158,9 @@ impl BlockCache {
                 return;
             };
             let mut shard = lock(shard);
+            if self.paused.load(Ordering::Acquire) {
+                return;
+            }
             if let Some(chunk) = shard.get_mut(&key) {
                 chunk.put(start, now);
             } else {
@@ -178,6 +184,19 @@ impl BlockCache {
             };
             at = next;
         }
+    }
+
+    /// Drops everything, and keeps nothing until [`BlockCache::resume`]: the memory is needed.
+    pub fn pause(&self) {
+        self.paused.store(true, Ordering::Release);
+        for shard in &self.shards {
+            lock(shard).clear();
+        }
+    }
+
+    /// Keeps what it is given again.
+    pub fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
     }
 
     /// Drops everything of the content, for bytes that proved wrong.

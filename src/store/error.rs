@@ -43,6 +43,17 @@ pub enum StoreError {
         /// The version that the store says it has.
         found: u64,
     },
+    /// The index was written by a later release.
+    #[error(
+        "the index of the store {} was written by a newer version of this program ({what})",
+        dir.display()
+    )]
+    NewerIndex {
+        /// The store's folder.
+        dir: PathBuf,
+        /// What of it is newer.
+        what: String,
+    },
     /// The `version` file holds no number: this is some other folder.
     #[error("{} is not a store: its version file is not a number", dir.display())]
     NotAStore {

@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::index::Entry;
 use super::layout::remove_file;
 use super::room::Limits;
-use super::{Store, lent, lock, partial, uses};
+use super::{Store, lock, partial, uses};
 
 /// Entries taken from the index at a time.
 const BATCH: usize = 64;
@@ -233,8 +233,8 @@ impl Store {
         let open = lock(&self.0.partials)
             .get(id)
             .is_some_and(|shared| shared.strong_count() > 0);
-        let lent = fs::symlink_metadata(self.layout().complete(id))
-            .is_ok_and(|found| lent::is_lent(&found) && found.nlink() > 1);
+        let lent =
+            fs::symlink_metadata(self.layout().complete(id)).is_ok_and(|found| found.nlink() > 1);
         Ok((open || lent).then_some(Stays::ForNow))
     }
 

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::content::ByteRange;
+
 use super::identity::Identity;
 use super::lent::Lent;
 use super::link_free::open_link_free;
@@ -169,6 +171,29 @@ impl Content {
             }
         }
         Ok(Some(done))
+    }
+
+    /// Has the kernel bring `range` from the disk, without waiting for it.
+    pub fn will_need(&self, range: ByteRange) {
+        // It takes no more at a time than a disk's read-ahead, and says nothing of the rest.
+        const STEP: usize = 128 << 10;
+        let end = range.end.min(self.0.length);
+        for start in (range.start..end).step_by(STEP) {
+            let length = end.saturating_sub(start).min(STEP as u64);
+            let (Ok(start), Ok(length)) = (start.try_into(), length.try_into()) else {
+                return;
+            };
+            // SAFETY: no memory is involved; the descriptor is open as long as `file`. It is advice:
+            // what it fails with does not matter.
+            unsafe {
+                libc::posix_fadvise(
+                    self.0.file.as_raw_fd(),
+                    start,
+                    length,
+                    libc::POSIX_FADV_WILLNEED,
+                )
+            };
+        }
     }
 
     /// The part of `buffer` that content from `offset` can fill.

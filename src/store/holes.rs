@@ -63,7 +63,7 @@ pub(super) fn is_zero(data: &[u8]) -> bool {
 }
 
 /// Makes a hole where there may have been bytes.
-fn punch(file: &File, offset: u64, length: usize) -> io::Result<()> {
+pub(super) fn punch(file: &File, offset: u64, length: usize) -> io::Result<()> {
     let off_t = |number: u64| {
         libc::off_t::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
     };

@@ -19,7 +19,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 
 use redb::{
     Builder, Database, Durability, Error, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, WriteTransaction,
+    ReadableTableMetadata, TableDefinition, TableHandle, WriteTransaction,
 };
 use tracing::warn;
 
@@ -45,6 +45,8 @@ const SEEDED_PATHS: TableDefinition<u64, &[u8]> = TableDefinition::new("seeded_p
 const SEEDED_IDS: TableDefinition<(u64, u64), ()> = TableDefinition::new("seeded_ids_v1");
 /// Kind and hash -> what a file was when it was lent (see `lent`).
 const LENT: TableDefinition<[u8; 33], [u8; RECORD]> = TableDefinition::new("lent_v1");
+/// Path of a file or folder that the user seeds -> record (see `roots`).
+const ROOTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("roots_v1");
 /// Rank -> address.
 const PEERS: TableDefinition<u32, &str> = TableDefinition::new("peers_v1");
 
@@ -105,7 +107,66 @@ fn open_database(path: &Path) -> Result<Database> {
     Ok(Builder::new().set_cache_size(CACHE).create_file(file)?)
 }
 
+/// `complete_v1` is version 1 of `complete`.
+fn version_of(name: &str) -> Option<(String, u64)> {
+    let (base, version) = name.rsplit_once("_v")?;
+    Some((base.to_owned(), version.parse().ok()?))
+}
+
+/// The version of the file's format, if it is newer than this program's database understands: that
+/// calls it damage. In a file that is damaged the two places where it is noted do not agree.
+fn newer_format(path: &Path) -> Option<u8> {
+    use std::os::unix::fs::FileExt;
+    const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
+    const SLOTS: [usize; 2] = [64, 192];
+    const KNOWN: u8 = 3;
+    let mut header = [0; 256];
+    let file = std::fs::File::open(path).ok()?;
+    file.read_exact_at(&mut header, 0).ok()?;
+    let [first, second] = SLOTS.map(|slot| header.get(slot).copied());
+    let newer = header.starts_with(MAGIC) && first == second;
+    first.filter(|version| newer && (KNOWN + 1..32).contains(version))
+}
+
 impl Index {
+    /// What of the database is of a later release, if anything is: the file's own format, or a table
+    /// of ours with a higher version.
+    pub(super) fn newer(path: &Path) -> Result<Option<String>> {
+        if let Some(version) = newer_format(path) {
+            return Ok(Some(format!("redb file format {version}")));
+        }
+        if !path.exists() {
+            return Ok(None);
+        }
+        let database = open_database(path)?;
+        let txn = database.begin_read()?;
+        let known: Vec<(String, u64)> = Self::names().into_iter().filter_map(version_of).collect();
+        let newer = txn.list_tables()?.find(|table| {
+            version_of(table.name()).is_some_and(|(base, version)| {
+                known
+                    .iter()
+                    .any(|(name, known)| *name == base && version > *known)
+            })
+        });
+        Ok(newer.map(|table| format!("table {}", table.name())))
+    }
+
+    fn names() -> Vec<&'static str> {
+        let mut names = vec![
+            COMPLETE.name(),
+            PAIRS.name(),
+            PAIRS_BACK.name(),
+            SEEDED.name(),
+            SEEDED_PATHS.name(),
+            SEEDED_IDS.name(),
+            LENT.name(),
+            PEERS.name(),
+            STATE.name(),
+        ];
+        names.extend(uses::names());
+        names
+    }
+
     pub(super) fn open(path: &Path) -> Result<Self> {
         let index = Self {
             path: path.to_owned(),
@@ -119,6 +180,7 @@ impl Index {
             txn.open_table(SEEDED_PATHS)?;
             txn.open_table(SEEDED_IDS)?;
             txn.open_table(LENT)?;
+            txn.open_table(ROOTS)?;
             txn.open_table(PEERS)?;
             txn.open_table(STATE)?;
             uses::create_tables(txn)
@@ -419,6 +481,33 @@ impl Index {
             };
             let found = txn.open_table(SEEDED_PATHS)?.get(id.value().1)?;
             Ok(found.map(|found| path(found.value())))
+        })
+    }
+
+    /// What the user seeds, with records, in the order of the paths' bytes.
+    pub(super) fn roots(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        self.read(|txn| {
+            let mut found = Vec::new();
+            for entry in txn.open_table(ROOTS)?.iter()? {
+                let (at, record) = entry?;
+                found.push((path(at.value()), record.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
+    pub(super) fn put_root(&self, root: &Path, record: &[u8]) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(ROOTS)?
+                .insert(root.as_os_str().as_bytes(), record)?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove_root(&self, root: &Path) -> Result<()> {
+        self.write(|txn| {
+            txn.open_table(ROOTS)?.remove(root.as_os_str().as_bytes())?;
+            Ok(())
         })
     }
 

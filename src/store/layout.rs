@@ -93,6 +93,17 @@ impl Layout {
             .join(format!("{}.{suffix}", kind_name(Kind::TreeV2)))
     }
 
+    /// Where a file is brought whose id is not known yet.
+    pub(super) fn unfinished_import(&self) -> PathBuf {
+        let suffix = unfinished_suffix();
+        self.partial_root().join(format!("import.{suffix}"))
+    }
+
+    /// What was found not to be what its name says.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.dir.join("aside")
+    }
+
     fn partial(&self, id: &ContentId, suffix: &str) -> PathBuf {
         self.partial_root()
             .join(format!("{}-{}.{suffix}", kind_name(id.kind), id.hash))
@@ -215,7 +226,7 @@ fn unfinished_suffix() -> String {
     format!("{number}{UNFINISHED}")
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Sha256 => "sha256",
         Kind::Blake3 => "blake3",

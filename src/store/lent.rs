@@ -51,7 +51,7 @@ impl Lent {
         self.size
     }
 
-    fn encode(&self) -> [u8; RECORD] {
+    pub(super) fn encode(&self) -> [u8; RECORD] {
         let mut bytes = [0; RECORD];
         let numbers = [
             self.size.to_le_bytes(),

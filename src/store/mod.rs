@@ -13,10 +13,13 @@
 //! - The index (`index`) can be lost. What is complete is found again by listing the files; seeded
 //!   files have to be hashed again.
 //!
+//! A file that was found to be something else than its name says lies under `aside/` (see `scrub`).
+//!
 //! A stranger's question for content that is not held is answered from memory alone
 //! ([`Store::may_hold`]). Content that is asked for often stays open in a bounded set of descriptors.
 //! No lock is held across an fsync where a reader would wait for it.
 
+mod afloat;
 mod cache;
 mod direct;
 mod error;
@@ -28,6 +31,7 @@ mod hashing;
 mod held;
 mod holes;
 mod identity;
+mod import;
 mod index;
 mod layout;
 mod lent;
@@ -42,6 +46,8 @@ mod prefixes;
 mod record;
 mod recovery;
 mod room;
+mod roots;
+mod scrub;
 mod seeded;
 mod trees;
 mod uses;
@@ -50,7 +56,9 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -66,10 +74,13 @@ pub use file::Content;
 pub use hashing::{Hashed, Hashing};
 pub use held::{Held, HeldAs};
 pub use identity::Identity;
+pub use import::{Imported, ImportedBy};
 pub use link_free::open_link_free;
 pub use partial::Partial;
 pub use passed::Passed;
 pub use room::{Limits, Usage};
+pub use roots::Root;
+pub use scrub::{Scrubbed, Verdict};
 pub use seeded::Seeded;
 pub use uses::Hold;
 
@@ -120,6 +131,7 @@ struct Inner {
     unsaved: Mutex<Unsaved>,
     uses: Arc<Uses>,
     room: Room,
+    afloat: Arc<AtomicU64>,
     empty: Content,
     /// Dropped last of all.
     _lock: File,
@@ -160,6 +172,7 @@ impl Store {
             }),
             uses: Arc::default(),
             room: Room::new(),
+            afloat: Arc::default(),
             empty: Content::stored(empty, 0),
             _lock: lock,
         }));
@@ -261,10 +274,14 @@ impl Store {
             Ok(Some((file, metadata))) if id.kind == Kind::TreeV2 => {
                 Ok(self.checked_tree(id, Content::stored(file, metadata.len())))
             }
-            Ok(Some((file, metadata))) if lent::is_lent(&metadata) => {
-                self.open_lent(id, file, &metadata)
+            Ok(Some((file, metadata))) => {
+                // Whoever has its other name may have protected it again after writing to it.
+                let others = metadata.nlink() > 1 || lent::is_lent(&metadata);
+                if others || self.0.index.lent(id)?.is_some() {
+                    return self.open_lent(id, file, &metadata);
+                }
+                Ok(Some(Content::stored(file, metadata.len())))
             }
-            Ok(Some((file, metadata))) => Ok(Some(Content::stored(file, metadata.len()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(StoreError::io("open", &path, e)),
         }
@@ -294,26 +311,49 @@ impl Store {
     /// # Errors
     /// [`StoreError::Length`], or what the disk said.
     pub fn partial(&self, id: &ContentId, length: u64) -> Result<Partial, StoreError> {
+        self.partial_by(id, length, Partial::open)
+    }
+
+    /// The same where the disk takes nothing: what there is of it stays in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Length`], or there is no memory.
+    pub fn partial_in_memory(&self, id: &ContentId, length: u64) -> Result<Partial, StoreError> {
+        self.partial_by(id, length, Partial::open_in_memory)
+    }
+
+    /// Bytes of all partial content that the disk did not take ([`Partial::write_to_memory`]).
+    #[must_use]
+    pub fn in_memory(&self) -> u64 {
+        self.0.afloat.load(Ordering::Relaxed)
+    }
+
+    fn partial_by(
+        &self,
+        id: &ContentId,
+        length: u64,
+        open: impl Fn(&Self, ContentId, u64) -> Result<Partial, StoreError>,
+    ) -> Result<Partial, StoreError> {
         if length == 0 || length > MAX_LENGTH {
             return Err(StoreError::Length { length });
         }
         let mut partials = lock(&self.0.partials);
         if let Some(shared) = partials.get(id).and_then(Weak::upgrade) {
-            let open = Partial::from_shared(shared);
-            if open.is_open() {
-                if open.length() == length {
-                    return Ok(open);
+            let former = Partial::from_shared(shared);
+            if former.is_open() {
+                if former.length() == length {
+                    return Ok(former);
                 }
-                open.discard();
+                former.discard();
             } else {
-                open.wait_for_change();
+                former.wait_for_change();
             }
         }
         // Its map is from now on that of new partial content.
         lock(&self.0.unsaved)
             .landed
             .retain(|landed| landed.id != *id);
-        let partial = Partial::open(self, *id, length)?;
+        let partial = open(self, *id, length)?;
         partials.retain(|_, shared| shared.strong_count() > 0);
         partials.insert(*id, Arc::downgrade(partial.shared()));
         Ok(partial)

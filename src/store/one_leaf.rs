@@ -56,15 +56,20 @@ impl Store {
     }
 }
 
-/// A file in memory that holds `bytes` and that nobody can change.
-fn in_memory(bytes: &[u8]) -> io::Result<File> {
+/// A file in memory that holds nothing yet.
+pub(super) fn empty_in_memory() -> io::Result<File> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // Some systems refuse memory that could be executed; Linux before 6.3 does not know the flag.
     let descriptor = match create(flags | libc::MFD_NOEXEC_SEAL) {
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
         created => created?,
     };
-    let mut file = File::from(descriptor);
+    Ok(File::from(descriptor))
+}
+
+/// A file in memory that holds `bytes` and that nobody can change.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = empty_in_memory()?;
     file.write_all(bytes)?;
     let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
     // SAFETY: no memory is handed over; the descriptor is open as long as `file`.

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 
+use super::afloat::{self, Afloat};
 use super::direct::DirectFile;
 use super::error::StoreError;
 use super::file::Content;
@@ -22,7 +23,7 @@ use super::holes;
 use super::layout::{Layout, on_disk, remove_file, sync_folder};
 use super::map::{MapFile, Subject};
 use super::room::Left;
-use super::{Store, lock, uses};
+use super::{Store, lock, one_leaf, uses};
 
 /// Content of a known length of which some is on disk. Clones are the same content.
 #[derive(Clone)]
@@ -34,6 +35,10 @@ pub(super) struct Shared {
     subject: Subject,
     data: File,
     direct: DirectFile,
+    /// What the disk did not take.
+    afloat: Afloat,
+    /// Whether the disk took nothing at all, not even the files.
+    homeless: bool,
     /// Held shared while writing, alone while the file changes its state.
     state: RwLock<State>,
     /// Whether the state is `Open`, for those who must not wait for a change of it.
@@ -111,17 +116,48 @@ impl Partial {
         }
     }
 
+    /// Begins content of which nothing is on the disk, and nothing will be.
+    pub(super) fn open_in_memory(
+        store: &Store,
+        id: ContentId,
+        length: u64,
+    ) -> Result<Self, StoreError> {
+        let subject = Subject { id, length };
+        let begin = || -> io::Result<(File, MapFile)> {
+            let map = MapFile::create(one_leaf::empty_in_memory()?, subject)?;
+            Ok((one_leaf::empty_in_memory()?, map))
+        };
+        let (data, file) =
+            begin().map_err(|e| StoreError::io("make", &store.layout().partial_data(&id), e))?;
+        let map = OpenMap { file, named: true };
+        let mut shared = Self::shared_of(store, subject, data, map, Marks::default());
+        shared.homeless = true;
+        Ok(Self(Arc::new(shared)))
+    }
+
     fn new(store: &Store, subject: Subject, data: File, map: OpenMap, marks: Marks) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(Self::shared_of(store, subject, data, map, marks)))
+    }
+
+    fn shared_of(
+        store: &Store,
+        subject: Subject,
+        data: File,
+        map: OpenMap,
+        marks: Marks,
+    ) -> Shared {
+        Shared {
             store: store.clone(),
             subject,
             data,
             direct: DirectFile::default(),
+            afloat: Afloat::new(Arc::clone(&store.0.afloat)),
+            homeless: false,
             state: RwLock::new(State::Open),
             open: AtomicBool::new(true),
             marks: Mutex::new(marks),
             map: Mutex::new(map),
-        }))
+        }
     }
 
     /// The id that the content will have.
@@ -162,7 +198,38 @@ impl Partial {
     /// `ESTALE` after completion or discarding.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let _open = self.open_for_write(offset, data)?;
-        holes::write_all_at(&self.0.data, data, offset)
+        holes::write_all_at(&self.0.data, data, offset)?;
+        self.is_on_disk(offset, data);
+        Ok(())
+    }
+
+    fn is_on_disk(&self, offset: u64, data: &[u8]) {
+        let range = ByteRange::at(offset, data.len() as u64);
+        self.0.afloat.is_on_disk(range);
+    }
+
+    /// Keeps `data`, which the disk did not take, in memory as if it were written at `offset`.
+    /// Never durable; gone when the last clone is, or when it is let go ([`Partial::let_go`]).
+    ///
+    /// # Errors
+    /// The operating system's; `InvalidInput` past the end of the content.
+    pub fn write_to_memory(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(data.len() as u64);
+        if end.is_none_or(|end| end > self.length()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.0.afloat.write(offset, data)
+    }
+
+    /// What is in memory because the disk did not take it.
+    #[must_use]
+    pub fn in_memory(&self) -> RangeSet {
+        self.0.afloat.inside()
+    }
+
+    /// Lets go what of `range` is in memory. Until it is written anew, reading it is `ESTALE`.
+    pub fn let_go(&self, range: ByteRange) {
+        self.0.afloat.let_go(range);
     }
 
     /// The same for a long run of bytes that nobody is about to read: past the page cache, as far
@@ -177,7 +244,9 @@ impl Partial {
             let offset = offset + start as u64;
             let written = self.0.direct.write_at(&self.0.data, stretch, offset);
             holes::write_all_at(&self.0.data, &stretch[written..], offset + written as u64)
-        })
+        })?;
+        self.is_on_disk(offset, data);
+        Ok(())
     }
 
     /// Whether `data` may be written at `offset`; as long as the guard lives.
@@ -185,6 +254,9 @@ impl Partial {
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > self.length()) {
             return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if self.0.homeless {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         // Before the state is held: making room looks at all partial content.
         if !holes::is_zero(data) {
@@ -201,11 +273,16 @@ impl Partial {
     /// What is not present reads as anything.
     ///
     /// # Errors
-    /// The operating system's.
+    /// The operating system's; `ESTALE` for what was let go.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
-        self.0.data.read_exact_at(&mut buffer[..length], offset)?;
+        let buffer = &mut buffer[..length];
+        for part in self.0.afloat.read(offset, buffer)? {
+            if let Some(room) = afloat::part_of(buffer, offset, part) {
+                self.0.data.read_exact_at(room, part.start)?;
+            }
+        }
         Ok(length)
     }
 
@@ -213,10 +290,14 @@ impl Partial {
     /// in it count; the last leaf is whole at the end of the content.
     pub fn note_present(&self, range: ByteRange) {
         let range = self.whole_leaves(range);
+        let in_memory = self.in_memory();
         let mut marks = lock(&self.0.marks);
-        marks.present.insert(range);
-        // Also when nothing is new: bytes that were written again have to be synced again.
-        marks.touch(range);
+        for range in in_memory.gaps(range) {
+            let range = self.whole_leaves(range);
+            marks.present.insert(range);
+            // Also when nothing is new: bytes that were written again have to be synced again.
+            marks.touch(range);
+        }
     }
 
     /// Marks every leaf that `range` touches as not present, for bytes that proved wrong. After a
@@ -382,7 +463,7 @@ impl Partial {
 impl Shared {
     /// Bytes that it takes on the disk as partial content.
     pub(super) fn on_disk(&self) -> u64 {
-        if !self.open.load(Ordering::Acquire) {
+        if self.homeless || !self.open.load(Ordering::Acquire) {
             return 0;
         }
         self.data.metadata().map_or(0, |found| on_disk(&found))
@@ -391,7 +472,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if self.open.load(Ordering::Acquire) {
+        if !self.homeless && self.open.load(Ordering::Acquire) {
             let left = Left {
                 on_disk: self.on_disk(),
                 used: uses::now(),

@@ -24,6 +24,14 @@ const BATCH: usize = 4096;
 /// Opens the index and fills `prefixes` from it. A damaged one is put aside for a new one.
 pub(super) fn open_index(layout: &Layout, prefixes: &Prefixes) -> Result<Index, StoreError> {
     let path = layout.index();
+    let newer = std::panic::catch_unwind(|| Index::newer(&path));
+    // That it cannot be told is told by the opening that follows.
+    if let Ok(Ok(Some(what))) = newer {
+        return Err(StoreError::NewerIndex {
+            dir: layout.dir().to_owned(),
+            what,
+        });
+    }
     match open_whole(&path, prefixes) {
         Ok(index) => return Ok(index),
         Err(error) if !is_damage(&error) => return Err(error.into()),

@@ -79,6 +79,18 @@ impl Store {
             .then_some((record.sha256, record.blake3, identity.size))
     }
 
+    /// The seeded file at `path`, as it was when it was hashed.
+    #[must_use]
+    pub fn seeded_at(&self, path: &Path) -> Option<Seeded> {
+        let record = self.0.index.seeded_at(path).ok()??;
+        Some(Seeded {
+            path: path.to_owned(),
+            sha256: record.sha256,
+            blake3: record.blake3,
+            length: record.identity.size,
+        })
+    }
+
     /// Every seeded file, in the order of the paths' bytes. For very many, see
     /// [`Store::seeded_after`].
     #[must_use]

@@ -43,6 +43,8 @@ pub(super) struct Greeting {
     pub echo: Option<u64>,
     /// What it asks us to return, raw.
     pub their_cookie: Option<String>,
+    /// It had not asked us to return anything before.
+    pub is_first: bool,
 }
 
 impl Swarm {
@@ -150,6 +152,7 @@ impl Swarm {
             verified: false,
             echo: None,
             their_cookie: None,
+            is_first: false,
         };
         let mut beacon_answered = false;
         let known = self.peers.get(&from);
@@ -205,6 +208,7 @@ impl Swarm {
                 && (proved || peer.their_cookie.is_none())
                 && peer.their_cookie.as_deref() != Some(cookie)
             {
+                greeting.is_first = peer.their_cookie.is_none();
                 peer.their_cookie = Some(cookie.as_str().into());
             }
             if proved {

@@ -36,6 +36,8 @@ const JUDGED: u32 = 8;
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the probe lasts at least.
 const PROBE_LENGTH: Duration = Duration::from_millis(200);
+/// What round trips that vary may add to the window.
+const MOST_JITTER: Duration = Duration::from_millis(100);
 /// A share of lost requests above which loss is taken for congestion, with or without a queue.
 const HEAVY_LOSS: f64 = 0.25;
 /// The same where a queue stands as well.
@@ -86,6 +88,11 @@ pub(super) struct Congestion {
     /// By how much round trips exceed the least of their round on average: jitter, which a window
     /// must span although it is no queue.
     spread: Duration,
+    /// What stood above the least round trip when a queue had just been drained: that is no queue of
+    /// ours.
+    undrained: Duration,
+    /// The round in which a queue was drained, until it is known how well.
+    drained_in: Option<u64>,
     full_rate: f64,
     full_rounds: u32,
     /// The rate at which Start was last left.
@@ -121,6 +128,8 @@ impl Congestion {
             standing: Duration::ZERO,
             standing_rounds: 0,
             spread: Duration::ZERO,
+            undrained: Duration::ZERO,
+            drained_in: None,
             full_rate: 0.0,
             full_rounds: 0,
             settled_rate: 0.0,
@@ -171,6 +180,10 @@ impl Congestion {
     }
 
     /// How many content bytes may be in flight with requests of `length` bytes each.
+    ///
+    /// Where delays vary, answers that keep their order all come as late as the latest of them, and
+    /// the least round trip was had when few were on their way. So the window spans what stands above
+    /// it as well, up to the queue that is drained.
     pub fn window(&self, length: u64) -> u64 {
         if self.timeouts >= 2 {
             return length.saturating_mul(2);
@@ -181,9 +194,14 @@ impl Congestion {
         };
         let path = rate * min.as_secs_f64();
         let window = match self.phase {
-            Phase::Start => (2.0 * path / (1.0 - self.loss.min(0.3))) as u64,
+            Phase::Start => {
+                let path = rate * (min + self.standing.min(self.jitter())).as_secs_f64();
+                (2.0 * path / (1.0 - self.loss.min(0.3))) as u64
+            }
             Phase::Drain | Phase::Steady => {
-                let spread = rate * (min + self.queue_bound(min)).as_secs_f64();
+                let bound = self.queue_bound(min);
+                let stands = self.standing.min(bound * 2);
+                let spread = rate * (min + stands + bound).as_secs_f64();
                 let spread = spread * self.gain().max(1.0);
                 (spread / (1.0 - self.loss.min(0.3))) as u64 + 3 * length
             }
@@ -199,8 +217,12 @@ impl Congestion {
     /// turns, and bounds the delay that we add for everybody on the link.
     fn queue_bound(&self, min: Duration) -> Duration {
         let usual = min.clamp(Duration::from_millis(5), Duration::from_millis(25));
-        let jitter = self.spread + self.rtt.variation() * 2;
-        usual.max(jitter.min(Duration::from_millis(100)))
+        usual.max(self.jitter())
+    }
+
+    /// By how much round trips vary.
+    fn jitter(&self) -> Duration {
+        (self.spread + self.rtt.variation() * 2).min(MOST_JITTER)
     }
 
     /// Where in the cycle of Steady we are.
@@ -348,6 +370,16 @@ impl Congestion {
             .round_least
             .take()
             .map_or(Duration::ZERO, |least| least.saturating_sub(min));
+        let high = self.queue_bound(min) * 2;
+        // The round that a drain ends in is not all after it.
+        if self.drained_in.is_some_and(|round| self.round >= round + 2) {
+            self.drained_in = None;
+            self.undrained = if self.standing > high {
+                self.standing.min(MOST_JITTER)
+            } else {
+                Duration::ZERO
+            };
+        }
         let judged = self.round_lost + self.round_answered;
         let lost = f64::from(self.round_lost) / f64::from(judged.max(1));
         let heavy = judged >= JUDGED
@@ -368,7 +400,7 @@ impl Congestion {
                 }
                 // Jitter makes a round of few answers look like a queue, so one round is no proof.
                 let bound = (min / 4).clamp(Duration::from_millis(4), Duration::from_millis(50));
-                let bound = bound.max(self.rtt.variation() * 2);
+                let bound = bound.max(self.jitter());
                 if self.standing > bound && !grew && judged >= JUDGED {
                     self.standing_rounds += 1;
                 } else {
@@ -384,7 +416,7 @@ impl Congestion {
                 if heavy {
                     self.scale_rate(0.85);
                 }
-                if self.standing > self.queue_bound(min) * 2 {
+                if self.standing.saturating_sub(self.undrained) > high {
                     self.standing_rounds += 1;
                 } else {
                     self.standing_rounds = 0;
@@ -438,6 +470,7 @@ impl Congestion {
                     self.phase = Phase::Steady;
                     self.cycle = 2;
                     self.cycle_since = now;
+                    self.drained_in = Some(self.round);
                 }
             }
             Phase::Steady => {
@@ -451,6 +484,7 @@ impl Congestion {
                     let until = now + PROBE_LENGTH.max(self.rtt.smoothed().unwrap_or_default());
                     self.phase = Phase::ProbeRtt { until };
                     self.rtt.forget_minimum();
+                    self.undrained = Duration::ZERO;
                 }
             }
             Phase::ProbeRtt { until } => {

@@ -22,6 +22,8 @@ pub(super) const HEARSAY_BURST: f64 = 64.0;
 const HEARSAY_RATE: f64 = 2.0;
 /// Bytes that a search question asks for: what deployed nodes give to strangers.
 const SEARCH_LENGTH: u64 = 32;
+/// Ids that a peer is asked for anew when it can answer in full.
+const MOST_ANEW: usize = 8;
 /// How long the claims of others are waited for after the first, at most.
 const LONGEST_COUNT: Duration = Duration::from_millis(50);
 /// Others that somebody must name to be taken for a crowd, and how long from the start on.
@@ -148,6 +150,25 @@ impl Swarm {
         encoder.finish();
         self.active.insert(to);
         self.send(to, datagram);
+    }
+
+    /// Some nodes answer a stranger's first question with their cookie alone. Now that `from` has told
+    /// its own it is asked again what it was asked before, rather than after a while.
+    pub(super) fn ask_anew(&mut self, now: Time, from: SocketAddr) {
+        let unanswered: Vec<ContentId> = self
+            .fetches
+            .iter()
+            .filter(|(_, fetch)| fetch.search.is_unanswered(from) && !fetch.is_refused(from))
+            .map(|(id, _)| *id)
+            .take(MOST_ANEW)
+            .collect();
+        for id in unanswered {
+            if self.search_tokens < 1.0 {
+                return;
+            }
+            self.search_tokens -= 1.0;
+            self.ask_whether(now, id, from);
+        }
     }
 
     /// Peers that showed an interest in `id` are asked next, if we look for it ourselves.

@@ -310,6 +310,9 @@ impl Swarm {
                 _ => {}
             }
         }
+        if greeting.is_first {
+            self.ask_anew(now, from);
+        }
         if greeting.verified {
             for id in reply.ids() {
                 self.handle_asker(now, from, id);

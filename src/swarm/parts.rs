@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::acquaintance::{Greeting, add_cookies};
 use super::fetch::{Class, Fetch};
-use super::peer::{Purpose, Request};
+use super::peer::{Peer, Purpose, Request};
 use super::search::Said;
 use super::serving::MAX_ANSWER;
 use super::{Swarm, Time, cookie};
@@ -31,9 +31,16 @@ const MAX_CELLS: u64 = 8192;
 /// Partial sources that make a crowd, and how long it is taken to last.
 const CROWD: usize = 2;
 pub(super) const CROWD_LASTS: Duration = Duration::from_secs(10);
-/// When a source is asked for its parts again: one with nothing for us, and one with something.
+/// When a source is asked for its parts again at the latest: one with nothing for us. One with
+/// something has twice as long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-const ASK_AGAIN_LATER: Duration = Duration::from_secs(2);
+/// And at the soonest: what a crowd learns late it asks the few for who have everything.
+const ASK_AGAIN_SOONEST: Duration = Duration::from_millis(150);
+/// The same in round trips.
+const ASK_AGAIN_TRIPS: u32 = 6;
+/// The share of what a source gives that its answers may take, and the bytes of one.
+const ASKING_SHARE: f64 = 0.02;
+const PARTS_ANSWER: f64 = 1400.0;
 /// How often the pause doubles when it does not answer.
 const MOST_DOUBLINGS: u32 = 4;
 
@@ -60,9 +67,16 @@ pub(super) struct PartsTable {
 }
 
 impl PartsTable {
-    /// Notes that `peer` has `set` and nothing else of content of `eof` bytes; `false` when there is
-    /// no room for another.
-    pub fn tell(&mut self, now: Time, peer: SocketAddr, set: RangeSet, eof: u64) -> bool {
+    /// Notes that `peer` has `set` and nothing else of content of `eof` bytes, and is to be asked again
+    /// after `pause`; `false` when there is no room for another.
+    pub fn tell(
+        &mut self,
+        now: Time,
+        peer: SocketAddr,
+        set: RangeSet,
+        eof: u64,
+        pause: Duration,
+    ) -> bool {
         if self.by.len() >= MAX_PARTIAL && !self.by.contains_key(&peer) {
             return false;
         }
@@ -83,7 +97,7 @@ impl PartsTable {
         let parts = Parts {
             set,
             told_at: now,
-            ask_at: now + ASK_AGAIN,
+            ask_at: now + pause,
             unanswered: 0,
         };
         self.by.insert(peer, parts);
@@ -230,6 +244,7 @@ impl Swarm {
             fetch.sources.entry(from).or_default();
         }
         let denied = self.answered_with_parts(now, from, id, sequence);
+        let pause = self.peers.get(&from).map_or(ASK_AGAIN, pause);
         let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
@@ -242,7 +257,7 @@ impl Swarm {
         fetch.note_fertile(from);
         if known.contains(all) {
             fetch.parts.remove(from);
-        } else if !fetch.parts.tell(now, from, known, eof) {
+        } else if !fetch.parts.tell(now, from, known, eof, pause) {
             fetch.drop_source(from);
         }
         if fetch.parts.len() >= CROWD {
@@ -302,9 +317,9 @@ impl Swarm {
                 continue;
             }
             let pause = if source.is_barren(Class::Bulk) {
-                ASK_AGAIN
+                pause(peer)
             } else {
-                ASK_AGAIN_LATER
+                pause(peer) * 2
             };
             fetch.parts.asked(now, address, pause.mul_f64(jitter));
             let sequence = peer.take_sequence();
@@ -328,6 +343,19 @@ impl Swarm {
             self.send(address, datagram);
         }
     }
+}
+
+/// How long after its last answer `peer` is asked for its parts again.
+fn pause(peer: &Peer) -> Duration {
+    let congestion = &peer.congestion;
+    let trips = congestion
+        .rtt
+        .min()
+        .map_or(ASK_AGAIN, |min| min * ASK_AGAIN_TRIPS);
+    let rate = congestion.rate().unwrap_or(f64::INFINITY);
+    let dear = PARTS_ANSWER / (ASKING_SHARE * rate).max(PARTS_ANSWER);
+    let dear = Duration::from_secs_f64(dear);
+    trips.max(dear).clamp(ASK_AGAIN_SOONEST, ASK_AGAIN)
 }
 
 /// `peer` answered `denied` by telling what it has instead. One that had said that it has those
@@ -374,7 +402,7 @@ mod tests {
         let mut table = PartsTable::default();
         let peer = |n: u8| SocketAddr::from(([192, 0, 2, n], 24254));
         for n in 0..=255 {
-            table.tell(Time::ZERO, peer(n), RangeSet::new(), 1 << 20);
+            table.tell(Time::ZERO, peer(n), RangeSet::new(), 1 << 20, ASK_AGAIN);
         }
         assert_eq!(table.len(), MAX_PARTIAL);
         let mut asked = 0;

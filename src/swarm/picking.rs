@@ -90,6 +90,8 @@ fn first_common(a: &RangeSet, b: Option<&RangeSet>, span: ByteRange) -> Option<B
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::swarm::Time;
     use crate::swarm::fetch::Source;
@@ -112,7 +114,11 @@ mod tests {
             fetch.sources.insert(peer(n), Source::default());
         }
         for (n, parts) in [(2, second), (3, third)] {
-            assert!(fetch.parts.tell(Time::ZERO, peer(n), set(parts), length));
+            assert!(
+                fetch
+                    .parts
+                    .tell(Time::ZERO, peer(n), set(parts), length, Duration::ZERO)
+            );
         }
         fetch
     }

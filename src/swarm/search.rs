@@ -132,6 +132,11 @@ impl Search {
         self.asked.contains_key(&peer)
     }
 
+    /// Whether `peer` has been asked and has not answered.
+    pub fn is_unanswered(&self, peer: SocketAddr) -> bool {
+        self.asked.get(&peer).is_some_and(|asked| !asked.answered)
+    }
+
     /// Notes that `peer` is asked now.
     pub fn ask(&mut self, now: Time, peer: SocketAddr) {
         let asked = self.asked.entry(peer).or_insert(Asked {

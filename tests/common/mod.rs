@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 mod content;
+mod gate;
 mod mounted;
 mod node;
 mod process;
@@ -16,6 +17,7 @@ mod python;
 mod raw;
 
 pub use content::{Place, Sample, sha256_of};
+pub use gate::Gate;
 pub use mounted::{Detach, Mounted, can_mount, is_alive, is_mounted, is_root, on_path};
 pub use node::{Node, Settings, cjp2pfs};
 pub use process::{Finished, Process, run, wait};

@@ -52,6 +52,7 @@ struct State {
     waiting: AtomicUsize,
     largest: AtomicUsize,
     added: AtomicU64,
+    opens: AtomicUsize,
     reads: AtomicUsize,
     fills: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
@@ -99,6 +100,11 @@ impl Fake {
     /// The largest read that came here, in bytes.
     pub fn largest_read(&self) -> usize {
         self.0.largest.load(Ordering::SeqCst)
+    }
+
+    /// How often content was opened.
+    pub fn opens(&self) -> usize {
+        self.0.opens.load(Ordering::SeqCst)
     }
 
     /// How often a read came here.
@@ -217,6 +223,7 @@ impl Source for Fake {
     }
 
     fn open(&self, id: ContentId) -> Result<FakeReader, Failure> {
+        self.0.opens.fetch_add(1, Ordering::SeqCst);
         let content = self.get(&id).ok_or(Failure::NotFound)?;
         if content.forgotten.load(Ordering::SeqCst) {
             return Err(Failure::NotFound);

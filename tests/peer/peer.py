@@ -36,6 +36,10 @@ def parser():
     server.add_argument("--seed", type=int, default=1, help="of the faults that are left to chance")
     server.add_argument("--blake3-limit", type=int, default=1 << 20, help="longest file offered by BLAKE3")
     server.add_argument("--corrupt", type=float, default=0, metavar="P", help="of the content answers")
+    server.add_argument("--elsewhere", type=float, default=0, metavar="P",
+                        help="content answers that claim another offset")
+    server.add_argument("--garbage", type=float, default=0, metavar="N",
+                        help="datagrams a second to known peers that nobody asked for")
     server.add_argument("--drop", type=float, default=0, metavar="P", help="of the datagrams sent")
     server.add_argument("--delay", type=float, default=0, metavar="MS", help="before every answer")
     server.add_argument("--rate", type=float, default=0, metavar="BYTES", help="per second, all peers together")

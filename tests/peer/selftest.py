@@ -22,8 +22,8 @@ def formula(length):
 
 def options(folder, **changed):
     plain = dict(folder=folder, bind=("127.0.0.1", 0), peer=[], stats=None, seed=1, blake3_limit=1 << 20,
-                 corrupt=0, drop=0, delay=0, rate=0, lie_eof=None, silent_after=None, only_cookie=False, maybe=[],
-                 old_cookie=False)
+                 corrupt=0, garbage=0, elsewhere=0, drop=0, delay=0, rate=0, lie_eof=None, silent_after=None,
+                 only_cookie=False, maybe=[], old_cookie=False)
     return types.SimpleNamespace(**(plain | changed))
 
 

@@ -62,7 +62,8 @@ class Server:
         self.content_answers = 0
         self.stats = {"datagrams_in": 0, "datagrams_out": 0, "unreadable": 0, "bytes_in": 0,
                       "bytes_out": 0, "unverified_questions": 0, "content_answers": 0,
-                      "cookies_returned": 0, "corrupted": 0, "dropped": 0, "types": {},
+                      "cookies_returned": 0, "corrupted": 0, "garbage": 0, "elsewhere": 0, "lengths": 0,
+                      "dropped": 0, "types": {},
                       "served": {}, "asked": {}, "named": []}
         self.dirty = True
 
@@ -162,10 +163,14 @@ class Server:
         data = self.library.read(id, offset, length)
         if lie is not None:
             data, eof = data.ljust(length, b"\0"), lie
+            self.stats["lengths"] += 1
         if data and self.random.random() < self.options.corrupt:
             at = self.random.randrange(len(data))
             data = data[:at] + bytes([data[at] ^ self.random.randrange(1, 256)]) + data[at + 1:]
             self.stats["corrupted"] += 1
+        if self.random.random() < self.options.elsewhere:
+            offset += 4096
+            self.stats["elsewhere"] += 1
         self.stats["content_answers"] += 1
         self.stats["served"][id] = self.stats["served"].get(id, 0) + len(data)
         return {"id": id, "offset": offset, "base64": base64.b64encode(data).decode(), "eof": eof}
@@ -180,6 +185,17 @@ class Server:
                 messages.append(("AlwaysReturned", self.cookie_of[address]))
             messages.append(("PleaseAlwaysReturnThisMessage", self.my_cookie(address)))
             self.send(wire.encode(messages), address)
+
+    def litter(self):
+        """Datagrams that are no answer to anything, or no messages at all."""
+        address = self.random.choice(sorted(self.known))
+        id = self.random.choice(sorted(self.library.contents) or ["0" * 64])
+        data = self.random.randbytes(self.random.randrange(1200))
+        content = {"id": id, "offset": self.random.randrange(1 << 20) // 4096 * 4096,
+                   "base64": base64.b64encode(data).decode(), "eof": self.library.contents.get(id, (1,))[0]}
+        whole = wire.encode([("Content", content)])
+        self.stats["garbage"] += 1
+        self.send(self.random.choice((data, b"[" * len(data), whole, whole[:len(whole) // 2])), address)
 
     def send(self, datagram, address):
         if self.random.random() < self.options.drop:
@@ -197,7 +213,7 @@ class Server:
             signal.signal(number, self.stop)
         self.write_stats()
         print("listening on", wire.show_address(self.socket.getsockname()), flush=True)
-        self.running, next_probe, next_stats, count = True, 0.0, 0.0, 0
+        self.running, next_probe, next_stats, next_litter, count = True, 0.0, 0.0, time.monotonic(), 0
         while self.running:
             now = time.monotonic()
             while self.later and self.later[0][0] <= now:
@@ -209,7 +225,10 @@ class Server:
             if now >= next_stats:
                 next_stats = now + 0.1
                 self.write_stats()
-            wait = min(0.1, self.later[0][0] - now if self.later else 0.1)
+            if self.options.garbage and self.known and now >= next_litter:
+                next_litter = max(next_litter, now - 1) + 1 / self.options.garbage
+                self.litter()
+            wait = min(0.005 if self.options.garbage else 0.1, self.later[0][0] - now if self.later else 0.1)
             if not select.select([self.socket], [], [], max(0, wait))[0]:
                 continue
             datagram, address = self.socket.recvfrom(65536)

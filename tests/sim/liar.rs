@@ -45,6 +45,11 @@ pub enum Lie {
     /// Wrong content under the right id at offsets that may or may not have been asked of others, in a
     /// flood, to the first address, pretending to come from the second (or from itself).
     Unasked(SocketAddr, Option<SocketAddr>),
+    /// The first answers are honest; from then on every question is answered with three of those again,
+    /// as they were.
+    OldReplies,
+    /// Every question is answered with bytes that are no message.
+    GarbageAnswers,
     /// Nothing but `MaybeTheyHaveSome`, naming these.
     OnlyMaybe(Vec<SocketAddr>),
     /// To every datagram, 100,000 addresses in `Peers`, from this one on.
@@ -59,6 +64,8 @@ pub struct Liar {
     out: VecDeque<Outgoing>,
     next_flood: Time,
     told_many: u32,
+    /// Answers that are given again and again.
+    old: Vec<Vec<u8>>,
     /// Questions for content that it was asked.
     pub asked: u64,
 }
@@ -72,6 +79,7 @@ impl Liar {
             out: VecDeque::new(),
             next_flood: Time::ZERO + FLOOD_STEP,
             told_many: 0,
+            old: Vec::new(),
             asked: 0,
         }
     }
@@ -98,8 +106,13 @@ impl Liar {
                 let data = self.rng.bytes(honest.len());
                 message::content(id, offset, eof, &data)
             }
+            Lie::OldReplies => message::content(id, offset, eof, &honest),
             Lie::OnlyMaybe(victims) => message::maybe_they_have_some(id, victims),
-            Lie::Tarpit | Lie::Garbage(_) | Lie::Unasked(..) | Lie::ManyPeers(_) => return None,
+            Lie::Tarpit
+            | Lie::Garbage(_)
+            | Lie::GarbageAnswers
+            | Lie::Unasked(..)
+            | Lie::ManyPeers(_) => return None,
         })
     }
 
@@ -146,8 +159,34 @@ impl Liar {
         }
     }
 
-    fn tell_many(&mut self, to: SocketAddr, first: Ipv4Addr) {
-        if self.told_many >= 5 {
+    /// Sends `datagram`, which answers a question, unless there are old ones to send instead.
+    fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+        const OLD: usize = 16;
+        let mut send = |datagram| {
+            self.out.push_back(Outgoing {
+                to,
+                spoofed: None,
+                datagram,
+            });
+        };
+        match self.lie {
+            Lie::OldReplies if self.old.len() >= OLD => {
+                for _ in 0..3 {
+                    let old = self.rng.below(OLD as u64) as usize;
+                    send(self.old[old].clone());
+                }
+            }
+            Lie::OldReplies => {
+                self.old.push(datagram.clone());
+                send(datagram);
+            }
+            _ => send(datagram),
+        }
+    }
+
+    /// Tells of many, with all that makes the sender one to be believed: `answers`.
+    fn tell_many(&mut self, to: SocketAddr, first: Ipv4Addr, answers: &[String]) {
+        if self.told_many >= 5 || answers.is_empty() {
             return;
         }
         self.told_many += 1;
@@ -157,7 +196,9 @@ impl Liar {
                 .map(|bits| SocketAddr::from((Ipv4Addr::from_bits(bits), 24254)))
                 .collect();
             next += 2500;
-            let datagram = message::datagram(&[message::peers_message(&peers)]);
+            let mut messages = answers.to_vec();
+            messages.push(message::peers_message(&peers));
+            let datagram = message::datagram(&messages);
             self.out.push_back(Outgoing {
                 to,
                 spoofed: None,
@@ -197,19 +238,19 @@ impl Host for Liar {
             }
         }
         if let Lie::ManyPeers(first) = self.lie {
-            self.tell_many(from, first);
+            self.tell_many(from, first, &answers);
         }
-        if !answers.is_empty() {
+        if matches!(self.lie, Lie::GarbageAnswers) && !answers.is_empty() {
+            for _ in 0..3 {
+                let garbage = self.garbage();
+                self.send(from, garbage);
+            }
+        } else if !answers.is_empty() {
             answers.push(message::with_cookie(
                 "PleaseAlwaysReturnThisMessage",
                 "trust me",
             ));
-            let datagram = message::datagram(&answers);
-            self.out.push_back(Outgoing {
-                to: from,
-                spoofed: None,
-                datagram,
-            });
+            self.send(from, message::datagram(&answers));
         }
     }
 

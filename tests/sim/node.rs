@@ -156,8 +156,13 @@ impl Node {
 
     /// Looks for `what` from the start of the run on, and wants nothing of it by itself.
     pub fn knowing(mut self, what: Synthetic) -> Self {
-        self.swarm.find(Time::ZERO, what.id());
+        self.look_for(Time::ZERO, what);
         self
+    }
+
+    /// Looks for `what`, and wants nothing of it by itself.
+    pub fn look_for(&mut self, now: Time, what: Synthetic) {
+        self.swarm.find(now, what.id());
     }
 
     /// Bytes of `what` that arrived.
@@ -208,6 +213,11 @@ impl Node {
     /// What the swarm counted.
     pub fn stats(&self) -> Stats {
         self.swarm.stats()
+    }
+
+    /// How many peers the swarm keeps.
+    pub fn known(&self) -> usize {
+        self.swarm.peer_reports(Time::ZERO).len()
     }
 
     /// What the swarm says of its peers, one line each.

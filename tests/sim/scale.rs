@@ -108,13 +108,24 @@ fn flash_crowd(seed: u64, nodes: usize, length: u64) -> Outcome {
     outcome
 }
 
+/// Two hundred, or `SIM_NODES`: `SIM_NODES=10000 cargo test --release --test sim thousand`.
 #[test]
 fn a_thousand_after_one_file() {
-    let nodes = from_environment("SIM_NODES", 1000) as usize;
-    let length = from_environment("SIM_LENGTH", 8 << 20);
-    flash_crowd(70, 10, length);
-    flash_crowd(70, 100, length);
-    if nodes > 100 {
-        flash_crowd(70, nodes, length);
-    }
+    let nodes = from_environment("SIM_NODES", 200) as usize;
+    let length = from_environment("SIM_LENGTH", 4 << 20);
+    let few = flash_crowd(70, 10, length);
+    let many = flash_crowd(70, nodes, length);
+    let doublings = (nodes as f64 / 10.0).log2().max(1.0);
+    let longer = many.last - few.last;
+    assert!(
+        longer < 1.0 + 0.6 * doublings,
+        "{} s and {} s",
+        few.last,
+        many.last
+    );
+    assert!(
+        many.copies < 3.0 + 1.5 * doublings,
+        "{} copies",
+        many.copies
+    );
 }

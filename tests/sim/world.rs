@@ -8,6 +8,7 @@ use cjp2pfs::swarm::Time;
 use crate::content::Synthetic;
 use crate::deployed::Deployed;
 use crate::flood::Flooder;
+use crate::greedy::Greedy;
 use crate::liar::{Liar, Lie};
 use crate::link::Access;
 use crate::net::{Action, Host, HostId, Network, Outgoing};
@@ -19,6 +20,7 @@ pub enum Program {
     Deployed(Box<Deployed>),
     Liar(Box<Liar>),
     Flooder(Box<Flooder>),
+    Greedy(Box<Greedy>),
 }
 
 impl Program {
@@ -28,6 +30,7 @@ impl Program {
             Self::Deployed(host) => host.as_mut(),
             Self::Liar(host) => host.as_mut(),
             Self::Flooder(host) => host.as_mut(),
+            Self::Greedy(host) => host.as_mut(),
         }
     }
 }
@@ -51,6 +54,7 @@ impl Host for Program {
             Self::Deployed(host) => host.poll_timeout(),
             Self::Liar(host) => host.poll_timeout(),
             Self::Flooder(host) => host.poll_timeout(),
+            Self::Greedy(host) => host.poll_timeout(),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What is found, hashed and left out, on real files.
 
+use super::attempt::CHUNK;
 use super::*;
 use crate::content::ContentId;
+use std::fs;
 use std::fs::OpenOptions;
 use std::os::unix::fs::symlink;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Default)]

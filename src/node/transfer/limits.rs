@@ -43,6 +43,15 @@ impl Transfer {
         (released, changed)
     }
 
+    /// Gives reads that wait, and all that counts from the last progress, so much longer.
+    pub fn postpone_limits(&self, by: Duration) {
+        let mut state = self.state();
+        for waiter in &mut state.waiters {
+            waiter.deadline += by;
+        }
+        state.progress_at = (state.progress_at + by).min(Instant::now());
+    }
+
     /// Hashing is progress, too.
     pub fn note_progress(&self) {
         self.state().progress_at = Instant::now();
@@ -51,6 +60,12 @@ impl Transfer {
     /// Whether nobody needs it any more: no handle, nobody waiting, nothing to complete.
     pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
         let state = self.state();
+        // What stays in memory is not waited with: whoever comes next finds a disk that works again,
+        // perhaps.
+        let after = match state.afloat {
+            Some(_) => Duration::ZERO,
+            None => after,
+        };
         state.readers == 0
             && state.waiters.is_empty()
             && state.wholes.is_empty()

@@ -44,6 +44,15 @@ pub(super) fn create_tables(txn: &WriteTransaction) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn names() -> [&'static str; 3] {
+    use redb::TableHandle;
+    [USED.name(), BY_USE.name(), PINNED.name()].map(|name| match name {
+        "used_v1" => "used_v1",
+        "by_use_v1" => "by_use_v1",
+        _ => "pinned_v1",
+    })
+}
+
 /// Enters complete content, in place of what was known of it.
 pub(super) fn enter(txn: &WriteTransaction, entries: &[Entry]) -> Result<()> {
     let mut complete = txn.open_table(COMPLETE)?;
