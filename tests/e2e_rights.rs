@@ -46,11 +46,18 @@ fn status_of(pid: i32) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A user whom the system knows: `fusermount3` mounts for no others.
+const NOBODY: u32 = 65_534;
+
 /// A folder that [`USER`] owns, within its reach.
 fn owned(place: &Place, name: &str) -> std::path::PathBuf {
+    owned_by(place, name, USER, GROUP)
+}
+
+fn owned_by(place: &Place, name: &str, user: u32, group: u32) -> std::path::PathBuf {
     let folder = place.folder(name);
     fs::set_permissions(folder.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&folder, Some(USER), Some(GROUP)).unwrap();
+    chown(&folder, Some(user), Some(group)).unwrap();
     folder
 }
 
@@ -269,11 +276,14 @@ fn a_mount_of_root_is_made_by_the_other_user() {
         return;
     }
     let place = Place::new();
-    let (store, at) = (owned(&place, "store"), owned(&place, "mnt"));
+    let (store, at) = (
+        owned_by(&place, "store", NOBODY, NOBODY),
+        owned_by(&place, "mnt", NOBODY, NOBODY),
+    );
     let file = place.file("content", 300_000);
     let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
     let _detach = Detach(at.clone());
-    let (user, group) = (USER.to_string(), GROUP.to_string());
+    let (user, group) = (NOBODY.to_string(), NOBODY.to_string());
     let settings = Settings::new(&store)
         .peer(seeder.address)
         .with(&["--uid", &user, "--gid", &group]);
@@ -284,7 +294,7 @@ fn a_mount_of_root_is_made_by_the_other_user() {
     assert_eq!(status_of(node.process.pid())["Uid"], [&*user; 4].join(" "));
     // Root itself may not look into the mount of another user; that user may.
     let mut cat = Command::new("cat");
-    cat.arg(at.join(&file.sha256)).uid(USER).gid(GROUP);
+    cat.arg(at.join(&file.sha256)).uid(NOBODY).gid(NOBODY);
     file.is(&run(&mut cat, SOON).ok().stdout);
     assert!(node.process.stop(SOON).success(), "{}", node.said());
     assert!(!is_mounted(&at));
