@@ -257,6 +257,10 @@ impl Model {
                         "twice: {range:?} of {id}"
                     );
                 }
+                Event::Claimed { id, length, by, .. } => {
+                    assert!(self.named.contains(&id) && length > 0 && !by.is_empty());
+                }
+                Event::Again { .. } => unreachable!("nothing is compared"),
                 Event::Asked(_) => unreachable!("the driver answers"),
             }
         }

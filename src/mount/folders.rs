@@ -227,6 +227,7 @@ mod tests {
             length: 1,
             proven: true,
             present: 1,
+            verified: crate::node::Verified::Yes,
         }
     }
 

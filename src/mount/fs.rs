@@ -608,6 +608,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             length,
             proven: false,
             present: 0,
+            verified: crate::node::Verified::No,
         });
         xattrs::value(&info, name)
     }

@@ -356,6 +356,7 @@ mod tests {
             length: 7,
             proven,
             present: 0,
+            verified: crate::node::Verified::default(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! | `user.cjp2p.id` | the id on the wire |
 //! | `user.cjp2p.sha256`, `user.cjp2p.blake3` | the hash, where the name tells it |
 //! | `user.cjp2p.state` | `complete`, `partial` or `absent`: what is held here |
-//! | `user.cjp2p.verified` | `yes` or `no` |
+//! | `user.cjp2p.verified` | `yes`, `leaves` (each leaf that is here), `claimed` (the same, by a hash that peers claim) or `no` |
 //! | `user.cjp2p.have` | bytes held here |
 
 use super::errno::Errno;
@@ -48,7 +48,7 @@ pub fn value(info: &ContentInfo, name: &[u8]) -> Result<String, Errno> {
     Ok(match name {
         ID => info.id.to_string(),
         STATE => state(info).to_owned(),
-        VERIFIED => if info.proven { "yes" } else { "no" }.to_owned(),
+        VERIFIED => info.verified.word().to_owned(),
         HAVE => info.present.to_string(),
         _ => info.id.hash.to_string(),
     })
@@ -86,6 +86,7 @@ mod tests {
             length: 10,
             proven: false,
             present: 4,
+            verified: crate::node::Verified::No,
         };
         let list = list(&info.id);
         let mut values = Vec::new();

@@ -3,11 +3,15 @@
 //! Content by SHA-256 can only be verified as a whole, and a program must not have all bytes of
 //! wrong content without an error. So while the whole is unproven, a handle that has been given
 //! every other byte waits with the rest until the proof is made; if it fails, that read fails, and
-//! so does every later one of that handle. Content of one leaf is given out only when proven.
+//! so does every later one of that handle. Content of one leaf is given out only when proven. And a
+//! handle that was given bytes in whose place others came is spoilt: it gets nothing more, lest a
+//! program mix the two.
 //!
 //! Whoever maps content into memory sees pages that others have filled. So pages count as given to
 //! every handle, and a page is filled only as long as all that was given to anybody is not the
 //! whole: then nobody can have the whole, by whatever way.
+
+use std::sync::{Arc, Mutex};
 
 use crate::content::{ByteRange, LEAF, RangeSet};
 
@@ -16,6 +20,7 @@ use crate::content::{ByteRange, LEAF, RangeSet};
 pub(super) struct Given {
     own: RangeSet,
     pages: bool,
+    spoilt: bool,
 }
 
 impl Given {
@@ -25,6 +30,11 @@ impl Given {
             pages: true,
             ..Self::default()
         }
+    }
+
+    /// Whether it was given wrong bytes.
+    pub fn is_spoilt(&self) -> bool {
+        self.spoilt
     }
 }
 
@@ -61,6 +71,20 @@ impl GivenToAny {
     pub fn shows(&self, given: &Given, ranges: &RangeSet) -> bool {
         let sees = |range| given.own.intersects(range) || self.pages.intersects(range);
         ranges.iter().any(sees)
+    }
+
+    /// Other bytes than before stand at `range` now: each of these handles that may have been given
+    /// any of them is spoilt. Whether pages hold the former bytes; they count as given no more.
+    pub fn replaced(&mut self, range: ByteRange, handles: &[Arc<Mutex<Given>>]) -> bool {
+        let in_pages = self.pages.intersects(range);
+        for given in handles {
+            let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
+            given.spoilt |= in_pages || given.own.intersects(range);
+        }
+        if in_pages {
+            self.pages = RangeSet::new();
+        }
+        in_pages
     }
 
     /// Notes that `range` is given.

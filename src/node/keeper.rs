@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use super::messages::Keep;
 use super::shared::{Shared, disk_failure, errno, io_failure};
 use super::transfer::{Phase, Transfer};
-use crate::content::{ByteRange, ContentId, Kind};
+use crate::content::{ByteRange, ContentId, Kind, LEAF};
 use crate::store::{Content, Hashing, StoreError};
 
 /// How often partial content is synced, and by what multiple of the time it took at least.
@@ -89,12 +89,24 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
 /// What an earlier run kept and did not come round to.
 fn left_to_learn(shared: &Shared) -> VecDeque<ContentId> {
     let mut left: VecDeque<ContentId> = VecDeque::new();
-    for (id, _) in shared.store.contents(MAX_TO_LEARN) {
-        if id.kind != Kind::TreeV2 && shared.store.paired(&id).is_none() {
+    for (id, length) in shared.store.contents(MAX_TO_LEARN) {
+        if id.kind != Kind::TreeV2 && !is_learnt(shared, id, length) {
             left.push_back(id);
         }
     }
     left
+}
+
+/// Whether all ids of complete content are known and its tree is here. A pair alone is also known
+/// where peers claimed it and the content proved it.
+fn is_learnt(shared: &Shared, id: ContentId, length: u64) -> bool {
+    let blake3 = match id.kind {
+        Kind::Blake3 => shared.store.paired(&id).map(|_| id),
+        _ => shared.store.paired(&id),
+    };
+    blake3.is_some_and(|blake3| {
+        length <= LEAF || shared.store.may_hold(&ContentId::tree_v2(blake3.hash.0))
+    })
 }
 
 fn keep(shared: &Shared, transfer: &Arc<Transfer>) {

@@ -1,6 +1,7 @@
 //! Leaves that are verified as they arrive, by the tree of a BLAKE3 that is known to be right.
 //!
-//! It is so for content by BLAKE3, and for content by SHA-256 whose pair is proven. The tree is
+//! It is so for content by BLAKE3, and for content by SHA-256 whose pair is proven; for what peers
+//! claim see `claims`. The tree is
 //! content of its own, of which just the nodes that are needed are fetched beside the leaves. What
 //! cannot be verified for want of a tree is given up on after a while: then it is proven as a whole.
 
@@ -12,17 +13,18 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
+use super::claims::Standing;
 use super::messages::Command;
-use super::pieces::{Disputes, Provenance};
+use super::pieces::{Disputes, Piece, Provenance, sole_sender};
 use super::shared::{Shared, lock};
 use super::transfer::{Phase, Transfer};
-use crate::content::{ByteRange, ContentId, Kind, LeafGroups, RangeSet, tree};
+use crate::content::{ByteRange, ContentId, Hash, Kind, LeafGroups, RangeSet, tree};
 use crate::store::Content;
 use crate::swarm::Class;
 
 /// How long leaves wait for nodes of the tree, and how often nodes may prove wrong, before the
 /// content is proven as a whole instead.
-const TREE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const TREE_LIMIT: Duration = Duration::from_secs(5);
 const MAX_WRONG_NODES: u32 = 16;
 
 /// Where the nodes come from.
@@ -64,6 +66,8 @@ pub(super) struct Leaves {
     tree_disputes: Disputes,
     wrong_nodes: u32,
     progress_at: Instant,
+    /// Who stands for and against the BLAKE3, if it is only claimed.
+    pub standing: Option<Standing>,
 }
 
 impl Leaves {
@@ -73,6 +77,26 @@ impl Leaves {
             Tree::Held(_) => None,
             Tree::Arriving(tree) => Some(tree.id),
         }
+    }
+
+    /// The BLAKE3 by which leaves are verified.
+    pub fn root(&self) -> Hash {
+        self.groups.root()
+    }
+
+    /// Whether the nodes for all of `range` are known to be right.
+    pub fn trusts(&self, range: ByteRange) -> bool {
+        self.groups.trusts(range)
+    }
+
+    /// Whether it has stood still for too long.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.stands_still(now, TREE_LIMIT) && matches!(self.tree, Tree::Arriving(_))
+    }
+
+    /// Whether neither a node nor a verdict has come for `limit`.
+    pub fn stands_still(&self, now: Instant, limit: Duration) -> bool {
+        now.saturating_duration_since(self.progress_at) >= limit
     }
 }
 
@@ -84,6 +108,8 @@ struct Verdicts {
     /// Nodes of the tree that cannot all be right.
     wrong_nodes: Vec<ByteRange>,
     liars: BTreeSet<SocketAddr>,
+    /// Who sent wrong nodes.
+    tree_liars: BTreeSet<SocketAddr>,
 }
 
 impl Shared {
@@ -95,6 +121,16 @@ impl Shared {
             Kind::Sha256 => self.store.paired(&id)?.hash,
             Kind::TreeV2 => return None,
         };
+        self.leaves_by(root, length, None)
+    }
+
+    /// How leaves can be verified by the BLAKE3 `root`.
+    pub(super) fn leaves_by(
+        &self,
+        root: Hash,
+        length: u64,
+        standing: Option<Standing>,
+    ) -> Option<Leaves> {
         let groups = LeafGroups::new(root, length)?;
         let tree_id = ContentId::tree_v2(root.0);
         let tree_length = tree::tree_length(length);
@@ -112,6 +148,7 @@ impl Shared {
             tree_disputes: Disputes::default(),
             wrong_nodes: 0,
             progress_at: Instant::now(),
+            standing,
         })
     }
 
@@ -234,12 +271,13 @@ impl Shared {
     }
 
     fn verify_bytes(&self, transfer: &Arc<Transfer>, range: ByteRange, bytes: &[u8]) {
-        let verdicts = {
+        let claimed = transfer.is_claimed();
+        let mut verdicts = {
             let mut slot = transfer.leaves();
             let Some(leaves) = slot.as_mut() else {
                 return;
             };
-            match leaves.verify(range, bytes) {
+            match leaves.verify(range, bytes, |leaf| transfer.senders(leaf)) {
                 Ok(verdicts) => verdicts,
                 Err(error) => {
                     warn!(id = %transfer.id, %error, "a tree could not be read");
@@ -248,9 +286,9 @@ impl Shared {
             }
         };
         for right in verdicts.right.iter() {
-            let (released, to_prove) = transfer.verified(right);
+            let (released, waited, to_prove) = transfer.verified(right);
             let skip = (right.start - range.start) as usize;
-            if let Some(data) = bytes.get(skip..skip + right.len() as usize) {
+            if waited && let Some(data) = bytes.get(skip..skip + right.len() as usize) {
                 self.remember_leaves(transfer, right, data, right);
             }
             if to_prove {
@@ -258,17 +296,42 @@ impl Shared {
             }
             self.release(transfer, released);
         }
+        if claimed && !verdicts.liars.is_empty() {
+            // Before anything is asked for again.
+            let liars = verdicts.liars.iter().copied().collect();
+            self.mailbox.post(Command::Suspend(transfer.id, liars));
+        }
         if !verdicts.wrong.is_empty() {
             debug!(id = %transfer.id, wrong = ?verdicts.wrong, "wrong leaves");
             for wrong in verdicts.wrong.iter() {
-                transfer.reject(wrong);
+                if claimed {
+                    transfer.doubt(wrong);
+                } else {
+                    transfer.reject(wrong);
+                }
                 self.mailbox.post(Command::Refetch(transfer.id, wrong));
+            }
+            if claimed {
+                self.cache.forget(&transfer.id);
             }
             self.want_anew(transfer);
         }
         if !verdicts.wrong_nodes.is_empty() {
             self.reject_nodes(transfer, &verdicts.wrong_nodes);
         }
+        if !verdicts.tree_liars.is_empty()
+            && let Some(tree) = transfer.tree_id()
+        {
+            let liars = verdicts.tree_liars.iter().copied().collect();
+            self.mailbox.post(Command::Distrust(tree, liars));
+        }
+        if claimed {
+            if !verdicts.wrong.is_empty() {
+                self.weigh_claim(transfer);
+            }
+            return;
+        }
+        verdicts.liars.append(&mut verdicts.tree_liars);
         if !verdicts.liars.is_empty() {
             debug!(id = %transfer.id, liars = ?verdicts.liars, "peers sent wrong bytes");
             let liars: Vec<_> = verdicts.liars.into_iter().collect();
@@ -301,6 +364,7 @@ impl Shared {
                 }
                 self.want_anew(&tree);
             }
+            None if transfer.is_claimed() => self.give_up_claim(transfer),
             None => self.verify_as_a_whole(transfer),
         }
     }
@@ -318,13 +382,17 @@ impl Shared {
 
     /// Sees to leaves that wait for nodes which do not come. To be called now and then.
     pub(super) fn press_for_nodes(&self, transfer: &Arc<Transfer>, now: Instant) {
+        if transfer.is_claimed() {
+            self.press_for_claim(transfer, now);
+            return;
+        }
         if !transfer.has_landed() || transfer.waiting() == 0 {
             return;
         }
-        let overdue = transfer.leaves().as_ref().is_some_and(|leaves| {
-            now.saturating_duration_since(leaves.progress_at) >= TREE_LIMIT
-                && matches!(leaves.tree, Tree::Arriving(_))
-        });
+        let overdue = transfer
+            .leaves()
+            .as_ref()
+            .is_some_and(|leaves| leaves.is_overdue(now));
         if overdue {
             self.verify_as_a_whole(transfer);
         }
@@ -371,8 +439,14 @@ impl Transfer {
 }
 
 impl Leaves {
-    /// Verifies whole leaves of one group; `bytes` are those of `range`.
-    fn verify(&mut self, range: ByteRange, bytes: &[u8]) -> io::Result<Verdicts> {
+    /// Verifies whole leaves of one group; `bytes` are those of `range`. `senders` tells who sent what
+    /// of those that a claim is to verify.
+    fn verify(
+        &mut self,
+        range: ByteRange,
+        bytes: &[u8],
+        senders: impl Fn(ByteRange) -> Vec<Piece>,
+    ) -> io::Result<Verdicts> {
         let mut verdicts = Verdicts::default();
         if !self.groups.trusts(range) && !self.trust(range.start, &mut verdicts)? {
             return Ok(verdicts);
@@ -382,13 +456,23 @@ impl Leaves {
             tree,
             pieces,
             disputes,
+            standing,
             ..
         } = self;
         let read = |offset, buffer: &mut [u8]| tree.read(offset, buffer);
         groups.check(range.start, bytes, read, |leaf, right| {
             let skip = (leaf.start - range.start) as usize;
             let found = bytes.get(skip..skip + leaf.len() as usize).unwrap_or(&[]);
-            let by = pieces.remove(leaf);
+            let by = match standing {
+                // Should the claim prove wrong, it matters still.
+                Some(_) => senders(leaf),
+                None => pieces.remove(leaf),
+            };
+            if let Some(standing) = standing
+                && let Some(sender) = sole_sender(&by, leaf)
+            {
+                standing.witness(sender, right);
+            }
             if right {
                 verdicts.right.insert(leaf);
                 if !disputes.is_empty() {
@@ -427,7 +511,7 @@ impl Leaves {
             .groups
             .trust(byte, |at, buffer| tree.read(at, buffer))?;
         if !right {
-            verdicts.liars.extend(self.sole_supplier(&nodes));
+            verdicts.tree_liars.extend(self.sole_supplier(&nodes));
         }
         if right && let Tree::Arriving(tree) = &self.tree {
             tree.trust(&nodes);
@@ -438,7 +522,7 @@ impl Leaves {
             if right {
                 if !self.tree_disputes.is_empty() {
                     let liars = self.tree_disputes.settle(node, &bytes);
-                    verdicts.liars.extend(liars);
+                    verdicts.tree_liars.extend(liars);
                 }
                 self.tree_pieces.remove(node);
             } else {

@@ -10,7 +10,7 @@ use super::messages::Command;
 use super::pending::{Pending, Ticket, ValueTicket, Waiting};
 use super::shared::{LeftOver, Shared, lock};
 use super::transfer::Phase;
-use super::types::{ContentInfo, Done, Failure};
+use super::types::{ContentInfo, Done, Failure, Verified};
 use crate::content::ContentId;
 
 /// Reads and lookups that may wait at once.
@@ -49,6 +49,7 @@ impl Shared {
                 length: 0,
                 proven: true,
                 present: 0,
+                verified: Verified::Yes,
             });
         }
         if self.store.may_hold(&id)
@@ -59,6 +60,7 @@ impl Shared {
                 length: content.length(),
                 proven: true,
                 present: content.length(),
+                verified: Verified::Yes,
             });
         }
         if let Some(transfer) = self.transfer(&id)
@@ -72,6 +74,7 @@ impl Shared {
             length: left.length,
             proven: false,
             present: left.present,
+            verified: Verified::No,
         })
     }
 
@@ -176,6 +179,7 @@ impl Shared {
             length,
             proven: false,
             present: 0,
+            verified: Verified::No,
         };
         for asker in lookup.askers {
             if let Some(done) = asker.ticket.take() {

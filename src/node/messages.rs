@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use super::claims::Claim;
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash};
 use crate::store::Content;
 use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
 
@@ -26,6 +27,15 @@ pub(super) enum Command {
     Distrust(ContentId, Vec<SocketAddr>),
     /// Fetches from this source alone, to find a liar; `None`: from all again.
     Only(ContentId, Option<SocketAddr>),
+    /// Asks another source than these for bytes that are here.
+    AskAgain(ContentId, ByteRange, Vec<SocketAddr>),
+    /// Asks these for nothing of it before `Reinstate`.
+    Suspend(ContentId, Vec<SocketAddr>),
+    Reinstate(ContentId),
+    /// The content does not have this BLAKE3.
+    Refute(ContentId, Hash),
+    /// Nothing can be verified with this BLAKE3.
+    PassOver(ContentId, Hash),
     /// The host could not put some fragmented datagrams together.
     FragmentsFail,
     Read(Box<Read>),
@@ -78,6 +88,10 @@ pub(super) struct Lists {
 /// What the writer thread is given.
 pub(super) enum Arrival {
     Found(ContentId, u64),
+    /// What most peers say its BLAKE3 is.
+    Claimed(ContentId, Claim),
+    /// What a second peer gave for bytes that are here.
+    Again(ContentId, ByteRange, Option<(SocketAddr, Vec<u8>)>),
     Data {
         id: ContentId,
         offset: u64,

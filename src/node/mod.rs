@@ -7,6 +7,8 @@
 
 mod afloat;
 mod batches;
+mod claims;
+mod compare;
 pub mod explain;
 mod fetches;
 mod given;
@@ -23,6 +25,7 @@ mod prover;
 mod readahead;
 mod reader;
 mod reassembly;
+mod repair;
 pub mod rights;
 mod runs;
 mod scratch;
@@ -54,7 +57,7 @@ pub use pending::Pending;
 pub use reader::{Backing, Reader};
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
-    PeerStatus, StartError, Status,
+    PeerStatus, StartError, Status, Verified,
 };
 
 use messages::{Arrival, Command, Keep, Report};

@@ -14,17 +14,20 @@ use lru::LruCache;
 use tracing::debug;
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
+use super::claims::Claim;
 use super::lan::Beacons;
 use super::messages::{Arrival, Command, Found, Keep, Lists, Read, Report};
 use super::shared::Shared;
 use super::socket::{Socket, Waker};
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash};
 use crate::store::Content;
 use crate::swarm::{Answer, Ask, Event, Held, MAX_ANSWER, Swarm, Time};
 
 /// Content that is kept open for serving.
 const OPEN: usize = 128;
+/// Hash pairs that are kept at hand for who asks for them.
+const PAIRS: usize = 1024;
 /// Asks that may wait for the disk; further ones are dropped, as the network would.
 pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
@@ -72,6 +75,8 @@ pub(super) struct Network {
     outgoing: SendBatch,
     /// Open content, by id.
     open: LruCache<ContentId, Content>,
+    /// BLAKE3s and lengths of content by SHA-256 that was asked for.
+    pairs: LruCache<ContentId, (Hash, u64)>,
     /// How often the store had given up content when these were opened.
     given_up: u64,
     to_disk: Sender<Option<Ask>>,
@@ -102,6 +107,7 @@ impl Network {
             started,
             outgoing: SendBatch::new(),
             open: LruCache::new(NonZeroUsize::new(OPEN).unwrap_or(NonZeroUsize::MIN)),
+            pairs: LruCache::new(NonZeroUsize::new(PAIRS).unwrap_or(NonZeroUsize::MIN)),
             given_up: 0,
             to_disk,
             disk_asks,
@@ -206,6 +212,17 @@ impl Network {
                     }
                 }
                 Command::Only(id, peer) => self.swarm.only_from(now, id, peer),
+                Command::AskAgain(id, range, besides) => {
+                    self.swarm.ask_again(now, id, range, &besides);
+                }
+                Command::Suspend(id, peers) => {
+                    for peer in peers {
+                        self.swarm.suspend(id, peer);
+                    }
+                }
+                Command::Reinstate(id) => self.swarm.reinstate(id),
+                Command::Refute(id, blake3) => self.swarm.refute(now, id, blake3),
+                Command::PassOver(id, blake3) => self.swarm.pass_over(id, blake3),
                 Command::FragmentsFail => self.swarm.fragments_fail(now),
                 Command::Read(read) => self.answer_read(&read),
                 Command::Report(to) => {
@@ -288,6 +305,22 @@ impl Network {
                         from,
                     });
                 }
+                Event::Claimed {
+                    id,
+                    length,
+                    blake3,
+                    by,
+                } => {
+                    let claim = Claim {
+                        length,
+                        blake3,
+                        by: by.into_iter().collect(),
+                    };
+                    let _ = self.shared.arrivals.send(Arrival::Claimed(id, claim));
+                }
+                Event::Again { id, range, answer } => {
+                    let _ = self.shared.arrivals.send(Arrival::Again(id, range, answer));
+                }
                 Event::Asked(ask) => self.handle_ask(ask),
             }
         }
@@ -333,7 +366,11 @@ impl Network {
         let Some(parts) = self.parts_from_memory(ask) else {
             return false;
         };
+        let Some(blake3) = self.blake3_from_memory(ask) else {
+            return false;
+        };
         ask.parts = parts;
+        ask.blake3 = blake3;
         scratch.resize(ask.questions.len() * MAX_ANSWER as usize, 0);
         let mut answers = Vec::with_capacity(ask.questions.len());
         for (question, room) in ask
@@ -385,7 +422,26 @@ impl Network {
         Some(parts)
     }
 
+    /// The BLAKE3s that are asked for; `None`: the index has to be asked.
+    fn blake3_from_memory(&mut self, ask: &Ask) -> Option<Vec<(ContentId, Option<(Hash, u64)>)>> {
+        let mut found = Vec::new();
+        for id in &ask.blake3_of {
+            if self.shared.store.may_hold(id) || self.shared.vouching(id).is_some() {
+                let pair = self.pairs.get(id)?;
+                found.push((*id, Some(*pair)));
+            } else {
+                found.push((*id, None));
+            }
+        }
+        Some(found)
+    }
+
     fn answer_read(&mut self, read: &Read) {
+        for (id, pair) in &read.ask.blake3 {
+            if let Some(pair) = pair {
+                self.pairs.put(*id, *pair);
+            }
+        }
         for (id, content) in &read.opened {
             self.open.put(*id, content.clone());
         }

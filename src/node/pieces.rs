@@ -16,6 +16,14 @@ const MAX_DISPUTES: usize = 256;
 /// Some bytes and who sent them.
 pub(super) type Piece = (ByteRange, SocketAddr);
 
+/// Who sent all of `range`, if it was one peer.
+pub(super) fn sole_sender(pieces: &[Piece], range: ByteRange) -> Option<SocketAddr> {
+    let known: u64 = pieces.iter().map(|(piece, _)| piece.len()).sum();
+    let (_, first) = pieces.first()?;
+    let alone = pieces.iter().all(|(_, who)| who == first);
+    (alone && known == range.len()).then_some(*first)
+}
+
 /// Who sent which bytes of what is not verified yet.
 #[derive(Default)]
 pub(super) struct Provenance {
@@ -65,6 +73,13 @@ impl Provenance {
             .collect()
     }
 
+    /// All of it, in the order of the bytes.
+    pub fn iter(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.pieces
+            .iter()
+            .map(|(start, (end, who))| (ByteRange::new(*start, *end), *who))
+    }
+
     /// Forgets who sent `range`; returns it.
     pub fn remove(&mut self, range: ByteRange) -> Vec<Piece> {
         let mut taken = Vec::new();
@@ -103,13 +118,11 @@ impl Disputes {
         bytes: &[u8],
         pieces: Vec<Piece>,
     ) -> Option<SocketAddr> {
-        let known: u64 = pieces.iter().map(|(piece, _)| piece.len()).sum();
-        let senders: BTreeSet<SocketAddr> = pieces.iter().map(|(_, who)| *who).collect();
-        if senders.len() == 1 && known == range.len() {
-            return senders.first().copied();
+        let sole = sole_sender(&pieces, range);
+        if sole.is_none() {
+            self.keep(range, bytes, pieces);
         }
-        self.keep(range, bytes, pieces);
-        None
+        sole
     }
 
     /// `bytes`, those of `range`, may be wrong.

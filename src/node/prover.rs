@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::messages::Keep;
 use super::shared::Shared;
 use super::transfer::{NextCheck, Phase, Transfer};
-use crate::content::{ContentId, Kind, tree};
+use crate::content::{ContentId, Kind, Proof, tree};
 
 /// Bytes hashed at a time: they stay in the second-level cache between the copy and the hash.
 const CHUNK: usize = 256 << 10;
@@ -33,28 +33,38 @@ pub(super) fn run(
     }
 }
 
-/// Hashes up to a turn's worth; `true` when there is more.
+/// Verifies and hashes up to a turn's worth; `true` when there is more.
 fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> bool {
-    if transfer.is_vouched() {
-        return verify_a_turn(shared, transfer);
+    if transfer.checks_leaves() {
+        match verify_a_turn(shared, transfer) {
+            Turn::More => return true,
+            Turn::Done => return false,
+            Turn::Hash => {}
+        }
+        if transfer.has_failed() {
+            shared.repair(transfer);
+        }
     }
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
     let mut hashed = 0;
     let mut done = 0;
-    while let Some(mut range) = transfer.next_to_hash(buffer.len() as u64) {
+    while let Some((epoch, mut range)) = transfer.next_to_hash(buffer.len() as u64) {
         if shared.is_stopping() {
             return false;
+        }
+        if slot.0 != epoch {
+            *slot = (epoch, Proof::new(transfer.id));
         }
         let Some(chunk) = buffer.get_mut(..range.len() as usize) else {
             return false;
         };
         let in_memory = transfer.unhashed.at(range.start);
         let in_memory = in_memory.as_deref().and_then(|run| run.from(range.start));
-        if let (Some(proof), Some(bytes)) = (slot.as_mut(), in_memory) {
+        if let (Some(proof), Some(bytes)) = (slot.1.as_mut(), in_memory) {
             let chunk = bytes.get(..chunk.len()).unwrap_or(bytes);
             proof.update(chunk);
             range.end = range.start + chunk.len() as u64;
-        } else if let Some(proof) = slot.as_mut() {
+        } else if let Some(proof) = slot.1.as_mut() {
             match transfer.partial.read_at(range.start, chunk) {
                 Ok(read) if read == chunk.len() => proof.update(chunk),
                 // Let go since it was looked at: it is looked at again.
@@ -67,7 +77,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
                 }
             }
         }
-        transfer.hashed(range.end);
+        transfer.hashed(epoch, range.end);
         transfer.note_progress();
         done = range.end;
         hashed += range.len();
@@ -76,10 +86,11 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
         }
     }
     if done < transfer.length {
-        return false;
+        return transfer.has_more_to_verify();
     }
     transfer.unhashed.clear();
-    let right = match slot.take() {
+    let epoch = slot.0;
+    let right = match slot.1.take() {
         Some(proof) => proof.holds(),
         None => tree_holds(transfer),
     };
@@ -87,14 +98,19 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
     if right {
         is_proven(shared, transfer);
     } else {
-        shared.is_wrong(transfer, false);
+        shared.whole_failed(transfer, epoch);
     }
     false
 }
 
 fn is_proven(shared: &Shared, transfer: &Arc<Transfer>) {
     debug!(id = %transfer.id, length = transfer.length, "proven");
+    // While the claim is still known; that it was right matters only if this holds.
+    let claim = shared.checked_claim(transfer);
     let released = transfer.proved();
+    if let Some(blake3) = claim.filter(|_| transfer.phase() == Phase::Proven) {
+        shared.claim_is_proven(transfer, blake3);
+    }
     shared.release(transfer, released);
     if transfer.phase() == Phase::Proven {
         let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
@@ -103,8 +119,17 @@ fn is_proven(shared: &Shared, transfer: &Arc<Transfer>) {
     }
 }
 
-/// Verifies leaves that have landed, up to a turn's worth; `true` when there is more.
-fn verify_a_turn(shared: &Shared, transfer: &Arc<Transfer>) -> bool {
+/// What came of verifying leaves.
+enum Turn {
+    /// There are more to verify.
+    More,
+    /// The rest is to be hashed.
+    Hash,
+    Done,
+}
+
+/// Verifies leaves that have landed, up to a turn's worth.
+fn verify_a_turn(shared: &Shared, transfer: &Arc<Transfer>) -> Turn {
     let mut checked = 0;
     while checked < TURN && !shared.is_stopping() {
         match transfer.next_check() {
@@ -116,13 +141,13 @@ fn verify_a_turn(shared: &Shared, transfer: &Arc<Transfer>) -> bool {
             }
             NextCheck::Whole => {
                 is_proven(shared, transfer);
-                return false;
+                return Turn::Done;
             }
-            NextCheck::Hash => return true,
-            NextCheck::Nothing => return false,
+            NextCheck::Hash => return Turn::Hash,
+            NextCheck::Nothing => return Turn::Done,
         }
     }
-    true
+    Turn::More
 }
 
 /// A tree file proves itself: its levels lead to the root in its id.

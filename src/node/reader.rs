@@ -51,6 +51,7 @@ enum Source {
     Arriving {
         transfer: Arc<Transfer>,
         number: u64,
+        generation: u64,
         given: Arc<Mutex<Given>>,
         in_pages: Arc<Mutex<Given>>,
         ahead: Mutex<ReadAhead>,
@@ -78,13 +79,16 @@ impl Reader {
     }
 
     pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>, hold: Hold) -> Self {
-        let number = transfer.attach_reader();
+        let given = Arc::default();
+        let in_pages = Arc::new(Mutex::new(Given::in_pages()));
+        let (number, generation) = transfer.attach_reader([&given, &in_pages]);
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
             source: Source::Arriving {
                 number,
-                given: Arc::default(),
-                in_pages: Arc::new(Mutex::new(Given::in_pages())),
+                generation,
+                given,
+                in_pages,
                 ahead,
                 transfer,
             },
@@ -123,7 +127,7 @@ impl Reader {
     #[must_use]
     pub fn generation(&self) -> u64 {
         match &self.source {
-            Source::Arriving { transfer, .. } => transfer.number,
+            Source::Arriving { generation, .. } => *generation,
             Source::Empty | Source::Complete { .. } => 0,
         }
     }
@@ -193,6 +197,7 @@ impl Reader {
                 given,
                 in_pages,
                 ahead,
+                ..
             } => {
                 let given = if pages { in_pages } else { given };
                 let pending = self.read_arriving(transfer, given, range, done);

@@ -9,7 +9,7 @@ use tracing::debug;
 use super::messages::{Command, Found, Read};
 use super::shared::Shared;
 use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash};
 use crate::store::Content;
 use crate::swarm::{Ask, Held, MAX_ANSWER, Question};
 
@@ -29,6 +29,11 @@ pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &Atomi
             .parts_of
             .iter()
             .filter_map(|id| held(shared, id, &mut opened))
+            .collect();
+        ask.blake3 = ask
+            .blake3_of
+            .iter()
+            .filter_map(|id| blake3_of(shared, id))
             .collect();
         let answers = ask
             .questions
@@ -55,6 +60,20 @@ fn held(shared: &Shared, id: &ContentId, opened: &mut Vec<(ContentId, Content)>)
     let eof = content.length();
     opened.push((*id, content));
     Some(Held::whole(*id, eof))
+}
+
+/// What is known of the BLAKE3 of `id`: `None` where it is here and that is not known.
+fn blake3_of(shared: &Shared, id: &ContentId) -> Option<(ContentId, Option<(Hash, u64)>)> {
+    let length = match shared.vouching(id) {
+        Some(transfer) => Some(transfer.length),
+        None if shared.store.may_hold(id) => shared.store.length_of(id).ok()?,
+        None => None,
+    };
+    let Some(length) = length else {
+        return Some((*id, None));
+    };
+    let blake3 = shared.store.paired(id)?;
+    Some((*id, Some((blake3.hash, length))))
 }
 
 fn read(shared: &Shared, question: &Question, opened: &mut Vec<(ContentId, Content)>) -> Found {

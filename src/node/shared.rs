@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
 use super::network::Mailbox;
@@ -28,7 +29,7 @@ use super::pending::Waiting;
 use super::runs::Pool;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
-use super::types::{Config, ContentInfo, Failure};
+use super::types::{Config, ContentInfo, Failure, Verified};
 use crate::content::{ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Store, StoreError};
 use crate::swarm::Class;
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub awaiting_nodes: Mutex<HashMap<ContentId, Vec<Weak<Transfer>>>>,
     /// What the disk failed with, while content goes through memory for it.
     pub trouble: Mutex<Option<(i32, Instant)>>,
+    /// What most peers say the BLAKE3 of some content is.
+    pub claims: Mutex<LruCache<ContentId, Claim>>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -123,6 +126,7 @@ impl Shared {
             suspects: Mutex::new(LruCache::new(remembered)),
             awaiting_nodes: Mutex::default(),
             trouble: Mutex::default(),
+            claims: Mutex::new(LruCache::new(remembered)),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -247,6 +251,7 @@ impl Shared {
                     length,
                     proven: true,
                     present: length,
+                    verified: Verified::Yes,
                 },
             );
         }
@@ -258,6 +263,7 @@ impl Shared {
                     length: left.length,
                     proven: false,
                     present: left.present,
+                    verified: Verified::No,
                 });
             }
         }

@@ -34,6 +34,7 @@ impl Shared {
         if !other_length {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");
             lock(&self.wrong).put(id, Instant::now());
+            self.mailbox.post(Command::Reinstate(id));
             self.suspect(id, suppliers);
             // Searched for again by who wants it again.
             self.mailbox.post(Command::Rest(id));

@@ -60,6 +60,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             shared.press_for_nodes(&transfer, now);
             if transfer.is_stalled(now, TRIAL) {
                 shared.next_on_trial(transfer.id, TRIAL);
+                shared.ask_everybody(transfer.id);
                 // Should anything that arrived have gone astray on its way, this finds it.
                 for range in transfer.lacking_of_wanted() {
                     shared.mailbox.post(Command::Refetch(transfer.id, range));

@@ -1,6 +1,7 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
 mod afloat;
+mod doubts;
 mod leaves;
 mod limits;
 mod story;
@@ -8,13 +9,15 @@ mod story;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::Failure;
+use super::compare::Comparisons;
 use super::given::{Given, GivenToAny};
 use super::leaves::Leaves;
 use super::pending::{ReadTicket, ValueTicket};
+use super::pieces::Provenance;
 use super::runs::Unhashed;
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
@@ -72,10 +75,26 @@ struct State {
     recheck: RangeSet,
     /// Whether every present byte was verified, leaf by leaf.
     vouched: bool,
+    /// Whether leaves are verified by a claim, and what is here and has not been.
+    claimed: bool,
+    unchecked: RangeSet,
+    /// Bytes that were present and given up: others that come in their place are compared with
+    /// them, for who was given them.
+    doubted: RangeSet,
+    /// Who sent what, while it cannot be told from the bytes whether they are right.
+    pieces: Provenance,
+    /// Bytes that arrived since some were last compared with a second peer's.
+    since_compared: u64,
+    /// The whole of what is here is not the content.
+    failed: bool,
     /// Of a tree: what leaves are to be verified with, and what of it is right, since they were.
     sought: RangeSet,
     trusted: RangeSet,
     hashed: u64,
+    /// Up to where the prover hashes now.
+    hashing: u64,
+    /// Changes when the proof begins anew.
+    epoch: u64,
     /// Whether the prover has it in its queue.
     queued_for_proof: bool,
     waiters: Vec<ReadWaiter>,
@@ -87,6 +106,11 @@ struct State {
     bulk_for_fetches: bool,
     suppliers: BTreeMap<SocketAddr, u64>,
     readers: usize,
+    /// What each of them has been given.
+    handles: BTreeMap<u64, [Weak<Mutex<Given>>; 2]>,
+    /// That of the bytes that handles are given from now on. No other has it, not of the same content
+    /// either.
+    generation: u64,
     next_reader: u64,
     used_at: Instant,
     progress_at: Instant,
@@ -102,24 +126,30 @@ impl State {
         self.bulk_for_handles || self.bulk_for_fetches
     }
 
+    /// Whether a handle that has been `given` some of it may be given `range`.
+    fn may_give(&self, given: &Given, range: ByteRange, length: u64) -> bool {
+        (self.vouched && length > LEAF)
+            || !self.given.would_complete(given, range, length)
+            || self.passed(given, range)
+    }
+
     /// Gives a handle that has been `given` some of it `range`, which is present, if that may be.
     fn give(&mut self, given: &Mutex<Given>, range: ByteRange, length: u64) -> bool {
         let mut given = given.lock().unwrap_or_else(|e| e.into_inner());
-        let may = (self.vouched && length > LEAF)
-            || !self.given.would_complete(&given, range, length)
-            || self.passed(&given, range);
+        let may = self.may_give(&given, range, length);
         if may {
             self.given.note(&mut given, range);
         }
         may
     }
 
-    /// What has to arrive for a read of `range`.
-    fn wanted_for(&self, range: ByteRange, length: u64) -> ByteRange {
-        if length <= LEAF {
-            // Content of one leaf waits for its proof, which needs all of it.
+    /// What has to arrive for a read of `range` that waits, by a handle that has been `given` some.
+    fn wanted_for(&self, given: &Mutex<Given>, range: ByteRange, length: u64) -> ByteRange {
+        let given = given.lock().unwrap_or_else(|e| e.into_inner());
+        if !self.may_give(&given, range, length) {
+            // It waits for the proof, which needs all of it.
             ByteRange::new(0, length)
-        } else if self.vouched {
+        } else if self.vouched || self.claimed {
             range.widened(LEAF, length)
         } else {
             range
@@ -139,12 +169,12 @@ pub(super) enum Bulk {
 /// One piece of content on its way.
 pub(super) struct Transfer {
     pub id: ContentId,
-    /// No other has it, not of the same content either.
-    pub number: u64,
     pub length: u64,
     pub partial: Partial,
-    /// Used by the prover alone.
-    pub proof: Mutex<Option<Proof>>,
+    /// Used by the prover alone, with the epoch that it belongs to.
+    pub proof: Mutex<(u64, Option<Proof>)>,
+    /// What is compared with second peers' bytes, and what followed from that. Taken before `state`.
+    pub comparisons: Mutex<Comparisons>,
     /// What lies in memory for the prover.
     pub unhashed: Unhashed,
     /// How leaves are verified as they arrive, if they can be. Taken before `state`.
@@ -170,17 +200,19 @@ pub(super) struct Released {
     pub wholes: Vec<WholeWaiter>,
 }
 
+/// The next generation of given bytes.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
+
 impl Transfer {
     pub fn new(partial: Partial) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
         let id = partial.id();
         let present = partial.present();
         let now = Instant::now();
         Self {
             id,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
             length: partial.length(),
-            proof: Mutex::new(Proof::new(id)),
+            proof: Mutex::new((0, Proof::new(id))),
+            comparisons: Mutex::default(),
             unhashed: Unhashed::default(),
             leaves: Mutex::new(None),
             state: Mutex::new(State {
@@ -191,9 +223,17 @@ impl Transfer {
                 given: GivenToAny::default(),
                 recheck: RangeSet::new(),
                 vouched: false,
+                claimed: false,
+                unchecked: RangeSet::new(),
+                doubted: RangeSet::new(),
+                pieces: Provenance::default(),
+                since_compared: 0,
+                failed: false,
                 sought: RangeSet::new(),
                 trusted: RangeSet::new(),
                 hashed: 0,
+                hashing: 0,
+                epoch: 0,
                 queued_for_proof: false,
                 waiters: Vec::new(),
                 wholes: Vec::new(),
@@ -202,6 +242,8 @@ impl Transfer {
                 bulk_for_fetches: false,
                 suppliers: BTreeMap::new(),
                 readers: 0,
+                handles: BTreeMap::new(),
+                generation: NUMBER.fetch_add(1, Ordering::Relaxed),
                 next_reader: 0,
                 used_at: now,
                 progress_at: now,
@@ -233,16 +275,20 @@ impl Transfer {
             length: self.length,
             proven: matches!(state.phase, Phase::Proven | Phase::Kept),
             present: state.present.bytes() + state.landed.bytes(),
+            verified: state.verified(),
         }
     }
 
-    /// A new handle; its number.
-    pub fn attach_reader(&self) -> u64 {
+    /// A new handle, which will note what it is `given`; its number, and the generation of what it
+    /// will be given.
+    pub fn attach_reader(&self, given: [&Arc<Mutex<Given>>; 2]) -> (u64, u64) {
         let mut state = self.state();
         state.readers += 1;
         state.next_reader += 1;
+        let number = state.next_reader;
+        state.handles.insert(number, given.map(Arc::downgrade));
         state.used_at = Instant::now();
-        state.next_reader
+        (number, state.generation)
     }
 
     /// Whether nobody has it open or waits for a part of it.
@@ -256,6 +302,7 @@ impl Transfer {
         let mut state = self.state();
         state.readers = state.readers.saturating_sub(1);
         state.ahead.remove(&reader);
+        state.handles.remove(&reader);
         state.used_at = Instant::now();
     }
 
@@ -269,6 +316,9 @@ impl Transfer {
         ticket: impl FnOnce() -> Arc<ReadTicket>,
     ) -> Admission {
         let mut state = self.state();
+        if given.lock().unwrap_or_else(|e| e.into_inner()).is_spoilt() {
+            return Admission::Fails(Failure::WrongContent);
+        }
         match state.phase {
             Phase::Wrong => return Admission::Fails(state.failure),
             Phase::Proven | Phase::Kept => return Admission::Ready,
@@ -289,7 +339,7 @@ impl Transfer {
             given: Arc::clone(given),
             deadline,
         });
-        let wanted = state.wanted_for(range, self.length);
+        let wanted = state.wanted_for(given, range, self.length);
         Admission::Waits(state.lacking(wanted))
     }
 
@@ -350,6 +400,11 @@ impl Transfer {
         *state.suppliers.entry(from).or_default() += fresh;
         state.progress_at = Instant::now();
         state.dirty = true;
+        state.pieces.insert(range, from);
+        state.failed = false;
+        if state.claimed {
+            state.unchecked.insert(range);
+        }
         let around = state.present.around(range.start).unwrap_or_default();
         let leaves = around.intersection(range.widened(LEAF, self.length));
         self.partial.note_present(leaves);
@@ -373,13 +428,23 @@ impl Transfer {
     pub fn only_kept(&self, kept: &RangeSet) {
         let mut state = self.state();
         if state.phase == Phase::Arriving {
+            let mut lost = state.present.clone();
+            for range in kept.iter() {
+                lost.remove(range);
+            }
+            if !state.vouched {
+                // What comes in its place may differ from what handles have been given of it.
+                state.doubted.union(&lost);
+            }
+            for range in lost.iter() {
+                state.unchecked.remove(range);
+                state.pieces.remove(range);
+            }
             state.present = kept.clone();
             state.landed = RangeSet::new();
-            state.hashed = 0;
-            state.is_hashed_anew();
+            state.prove_anew();
             drop(state);
             self.unhashed.clear();
-            *self.proof.lock().unwrap_or_else(|e| e.into_inner()) = Proof::new(self.id);
         }
     }
 
@@ -397,6 +462,8 @@ impl Transfer {
     fn queue_for_proof(state: &mut State, length: u64) -> bool {
         let enough = if state.vouched {
             state.present.bytes() == length || !state.recheck.is_empty()
+        } else if state.failed || !state.recheck.is_empty() {
+            !state.recheck.is_empty()
         } else {
             let prefix = state.present.around(state.hashed).map_or(0, |r| r.end);
             // What is in memory makes room only after it was hashed.
@@ -426,20 +493,25 @@ impl Transfer {
 
     /// The next bytes to hash, if the prefix that is here goes on. Without any the prover is done
     /// with this content until it is queued again.
-    pub fn next_to_hash(&self, most: u64) -> Option<ByteRange> {
+    pub fn next_to_hash(&self, most: u64) -> Option<(u64, ByteRange)> {
         let mut state = self.state();
         let end = state.present.around(state.hashed).map_or(0, |r| r.end);
         if state.phase != Phase::Arriving || end <= state.hashed {
-            state.queued_for_proof = false;
+            // Leaves that came to be verified meanwhile are its business, too.
+            state.queued_for_proof = !state.recheck.is_empty();
             return None;
         }
         let range = ByteRange::new(state.hashed, end.min(state.hashed.saturating_add(most)));
-        Some(range)
+        state.hashing = range.end;
+        Some((state.epoch, range))
     }
 
-    /// Notes that everything before `end` is hashed.
-    pub fn hashed(&self, end: u64) {
-        self.state().hashed = end;
+    /// Notes that everything before `end` is hashed, unless the proof began anew meanwhile.
+    pub fn hashed(&self, epoch: u64, end: u64) {
+        let mut state = self.state();
+        if state.epoch == epoch {
+            state.hashed = end;
+        }
     }
 
     /// Everything is hashed and right: all reads may be answered. Unless the disk has lost some of
@@ -511,7 +583,8 @@ impl Transfer {
             wants.extend(state.lacking(range).into_iter().map(|gap| (gap, class)));
         };
         for waiter in &state.waiters {
-            add(state.wanted_for(waiter.range, self.length), Class::Urgent);
+            let wanted = state.wanted_for(&waiter.given, waiter.range, self.length);
+            add(wanted, Class::Urgent);
         }
         for range in state.ahead.values().flatten() {
             add(*range, Class::ReadAhead);

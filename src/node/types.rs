@@ -74,6 +74,36 @@ pub struct ContentInfo {
     pub proven: bool,
     /// Bytes held here.
     pub present: u64,
+    /// How far they are verified.
+    pub verified: Verified,
+}
+
+/// How far the bytes of some content that are held here are verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verified {
+    /// Not at all before the whole is here.
+    #[default]
+    No,
+    /// Each leaf by a BLAKE3 that peers claim; the whole will tell whether they are right.
+    Claimed,
+    /// Each leaf, by a BLAKE3 that is known to belong to it.
+    Leaves,
+    /// The whole has the hash in its id.
+    Yes,
+}
+
+impl Verified {
+    /// In one word: `no`, `claimed`, `leaves` or `yes`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Claimed => "claimed",
+            Self::Leaves => "leaves",
+            Self::Yes => "yes",
+        }
+    }
 }
 
 /// Why an operation ended without its result.

@@ -35,6 +35,8 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
         };
         match arrival {
             Ok(Arrival::Found(id, length)) => shared.found(id, length),
+            Ok(Arrival::Claimed(id, claim)) => shared.claimed(id, claim),
+            Ok(Arrival::Again(id, range, answer)) => shared.compared(id, range, answer),
             Ok(Arrival::Data {
                 id,
                 offset,
@@ -94,14 +96,25 @@ impl Writer<'_> {
 
     /// Writes the bytes of `part` and wakes who waits for them.
     fn write(&mut self, transfer: &Arc<Transfer>, part: ByteRange, data: &[u8], from: SocketAddr) {
-        let written = if transfer.avoids_disk() {
-            Err(io::Error::from_raw_os_error(libc::EIO))
-        } else {
-            transfer.partial.write_at(part.start, data)
-        };
+        let written = self.replace(transfer, part, data).and_then(|()| {
+            if transfer.avoids_disk() {
+                Err(io::Error::from_raw_os_error(libc::EIO))
+            } else {
+                transfer.partial.write_at(part.start, data)
+            }
+        });
         if self.is_written(transfer, part, data, written) {
             self.announce(transfer, part, data, from);
         }
+    }
+
+    /// `data` is about to be written over bytes that may have been given out.
+    fn replace(&self, transfer: &Transfer, part: ByteRange, data: &[u8]) -> io::Result<()> {
+        if transfer.has_doubted(part) {
+            let released = transfer.replace(part, data)?;
+            self.shared.release(transfer, released);
+        }
+        Ok(())
     }
 
     fn write_run(&mut self, mut run: Run) {
@@ -112,8 +125,8 @@ impl Writer<'_> {
             return;
         }
         let pieces = std::mem::take(&mut run.pieces);
-        if transfer.lacking(range) != [range] {
-            // Some of it has come by another way meanwhile.
+        if transfer.lacking(range) != [range] || transfer.has_doubted(range) {
+            // Some of it has come by another way meanwhile, or was here before.
             for (piece, from) in pieces {
                 for part in transfer.lacking(piece) {
                     if let Some(data) = run.slice(part) {
@@ -188,6 +201,14 @@ impl Writer<'_> {
             shared.landed(transfer, part, data, from);
             return;
         }
+        if shared.waits_for_claim(transfer, part) {
+            transfer.land(part, from);
+            for leaves in transfer.landed_leaves(part) {
+                shared.verify_landed(transfer, leaves, Some((part.start, data)));
+            }
+            return;
+        }
+        let suppliers = transfer.supplier_count();
         let (released, leaves, to_prove) = transfer.arrived(part, from);
         if transfer.id.kind == Kind::TreeV2 {
             shared.nodes_arrived(transfer, part, from);
@@ -197,5 +218,11 @@ impl Writer<'_> {
             let _ = shared.to_prove.send(Some(Arc::clone(transfer)));
         }
         shared.release(transfer, released);
+        if transfer.id.kind == Kind::Sha256 {
+            if transfer.supplier_count() > suppliers.max(1) {
+                shared.verify_by_claim(transfer);
+            }
+            shared.compare_some(transfer, part, from);
+        }
     }
 }

@@ -64,7 +64,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::content::{ContentId, Digests, Kind, MAX_LENGTH};
+use crate::content::{ContentId, Digests, Hash, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
 pub use direct::{ALIGNMENT, AlignedBuffer};
@@ -403,11 +403,30 @@ impl Store {
         }
     }
 
+    /// Keeps that the two are the hashes of the same content, which has been proven. The tree and the
+    /// other name of content that is complete are learnt with [`Store::learned_digests`].
+    ///
+    /// # Errors
+    /// What the index said.
+    pub fn add_pair(&self, sha256: Hash, blake3: Hash) -> Result<(), StoreError> {
+        self.0.index.add_pair(sha256, blake3)?;
+        self.changed(1, None)
+    }
+
     /// The same content's other id (SHA-256 for BLAKE3 and the other way round), where it is known
-    /// for complete content.
+    /// because the content was hashed here, or proved what peers claim. It is kept for ever.
     #[must_use]
     pub fn paired(&self, id: &ContentId) -> Option<ContentId> {
-        self.0.index.paired(id).ok()?
+        if let Some(other) = self.0.index.paired(id).ok()? {
+            return Some(other);
+        }
+        let files = self.0.index.seeded_as(id, 1).ok()?;
+        let (_, record) = files.into_iter().next()?;
+        match id.kind {
+            Kind::Sha256 => Some(ContentId::blake3(record.blake3.0)),
+            Kind::Blake3 => Some(ContentId::sha256(record.sha256.0)),
+            Kind::TreeV2 => None,
+        }
     }
 
     /// Renames `from`, whose bytes are durable, to where complete content of `id` belongs, and

@@ -110,7 +110,7 @@ impl Swarm {
         } else {
             now + self.patience(now, id, to)
         };
-        let sequence = self.write_request(now, id, range, to, limited, out)?;
+        let sequence = self.write_request(now, id, range, to, Purpose::Piece, limited, out)?;
         let fetch = self.fetches.get_mut(&id)?;
         fetch.launch(range, class, to, sequence, hedge_at);
         self.note_fetch_due(id);
@@ -139,12 +139,13 @@ impl Swarm {
     }
 
     /// Writes the request of `range` to `to` and remembers it; returns its sequence number.
-    fn write_request(
+    pub(super) fn write_request(
         &mut self,
         now: Time,
         id: ContentId,
         range: ByteRange,
         to: SocketAddr,
+        purpose: Purpose,
         limited: bool,
         out: &mut Vec<u8>,
     ) -> Option<u64> {
@@ -168,7 +169,7 @@ impl Swarm {
                 id,
                 range,
                 sent,
-                purpose: Purpose::Piece,
+                purpose,
                 with_cookie: peer.their_cookie.is_some(),
                 live: true,
             },
@@ -247,7 +248,8 @@ impl Swarm {
         };
         let mut datagram = Vec::with_capacity(320);
         let patience = self.patience(now, id, to);
-        let sequence = self.write_request(now, id, range, to, true, &mut datagram)?;
+        let sequence =
+            self.write_request(now, id, range, to, Purpose::Piece, true, &mut datagram)?;
         self.hedge_tokens -= 1.0;
         self.stats.hedged += 1;
         if let Some(fetch) = self.fetches.get_mut(&id) {
@@ -280,7 +282,7 @@ impl Swarm {
         let fetch = self.fetches.get(&id)?;
         let mut best: Option<(f64, SocketAddr)> = None;
         for (address, source) in &fetch.sources {
-            if fetch.only.is_some_and(|only| only != *address) || others.contains(address) {
+            if !fetch.may_ask(*address) || others.contains(address) {
                 continue;
             }
             let has = match range {
@@ -317,7 +319,7 @@ impl Swarm {
         best.map(|(_, address)| address)
     }
 
-    fn has_room(&self, peer: &Peer, class: Class) -> bool {
+    pub(super) fn has_room(&self, peer: &Peer, class: Class) -> bool {
         // What somebody waits for may go beyond the window by a little.
         let beyond = match class {
             Class::Urgent => peer.beyond(),
@@ -339,7 +341,7 @@ fn wake(timer: &mut Option<Time>, at: Time, now: Time) {
 }
 
 /// What of `unasked` one request of `length` bytes asks for: up to a leaf boundary where it can be.
-fn piece(unasked: ByteRange, length: u64) -> ByteRange {
+pub(super) fn piece(unasked: ByteRange, length: u64) -> ByteRange {
     let mut end = unasked.start.saturating_add(length);
     if length >= LEAF {
         end -= end % LEAF;

@@ -5,10 +5,11 @@
 //! have been asked for. Bytes that arrive leave all of these at once, whoever sent them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Time;
+use super::claims::Claims;
 use super::parts::PartsTable;
 use super::search::Search;
 use crate::content::{ByteRange, RangeSet};
@@ -30,8 +31,9 @@ impl Class {
 
 /// Claims of different lengths that are kept for one id; a liar can make up more.
 const MAX_CLAIMS: usize = 16;
-/// Peers that are kept as having been wrong about one id.
+/// Peers that are kept as having been wrong about one id, and as perhaps having been.
 const MAX_REFUSED: usize = 1024;
+const MAX_SUSPENDED: usize = 64;
 
 /// A range that peers have been asked for.
 #[derive(Clone, Debug)]
@@ -112,6 +114,10 @@ pub(super) struct Fetch {
     /// Until when others are known to fetch it as well: then they are to fetch different parts.
     pub crowd_until: Time,
     refused: BTreeSet<SocketAddr>,
+    /// Not asked for now.
+    suspended: BTreeSet<SocketAddr>,
+    /// What its BLAKE3 is said to be.
+    pub blake3: Claims,
     /// The only source that may be asked.
     pub only: Option<SocketAddr>,
     /// Whether the application looks for it, beside what it wants of it.
@@ -139,6 +145,8 @@ impl Fetch {
             parts: PartsTable::default(),
             crowd_until: Time::ZERO,
             refused: BTreeSet::new(),
+            suspended: BTreeSet::new(),
+            blake3: Claims::default(),
             only: None,
             sought: false,
             search: Search::new(now),
@@ -472,6 +480,8 @@ impl Fetch {
     /// Never asks `peer` for this id again.
     pub fn refuse(&mut self, peer: SocketAddr) {
         self.drop_source(peer);
+        self.suspended.remove(&peer);
+        self.blake3.remove(peer);
         self.claims.retain(|_, by| {
             by.remove(&peer);
             !by.is_empty()
@@ -479,6 +489,30 @@ impl Fetch {
         if self.refused.len() < MAX_REFUSED {
             self.refused.insert(peer);
         }
+    }
+
+    /// Asks `peer` no more for now.
+    pub fn suspend(&mut self, peer: SocketAddr) {
+        if self.suspended.len() < MAX_SUSPENDED {
+            self.suspended.insert(peer);
+        }
+    }
+
+    /// Asks those that were suspended again.
+    pub fn reinstate(&mut self) {
+        for peer in std::mem::take(&mut self.suspended) {
+            self.note_fertile(peer);
+        }
+    }
+
+    /// Whether `peer` is asked no more for now.
+    pub fn is_suspended(&self, peer: SocketAddr) -> bool {
+        self.suspended.contains(&peer)
+    }
+
+    /// Whether `peer` may be asked for content.
+    pub fn may_ask(&self, peer: SocketAddr) -> bool {
+        self.only.is_none_or(|only| only == peer) && !self.is_suspended(peer)
     }
 
     /// Whether `peer` was wrong about this id.
@@ -489,16 +523,19 @@ impl Fetch {
 
 /// How many votes the peers of a claim have. One host can have many ports, so each IP has one; on
 /// loopback, where everybody shares one, each port.
-fn votes(by: &BTreeSet<SocketAddr>) -> usize {
-    let voter = |address: &SocketAddr| {
-        let port = if address.ip().is_loopback() {
-            address.port()
-        } else {
-            0
-        };
-        (address.ip(), port)
-    };
+#[must_use]
+pub fn votes(by: &BTreeSet<SocketAddr>) -> usize {
     by.iter().map(voter).collect::<BTreeSet<_>>().len()
+}
+
+/// Whose vote that of `address` is.
+pub(super) fn voter(address: &SocketAddr) -> (IpAddr, u16) {
+    let port = if address.ip().is_loopback() {
+        address.port()
+    } else {
+        0
+    };
+    (address.ip(), port)
 }
 
 #[cfg(test)]

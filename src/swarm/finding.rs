@@ -10,7 +10,7 @@ use super::parts::CROWD_LASTS;
 use super::peer::{Purpose, Request};
 use super::search::{ENOUGH_SOURCES, MOST_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
-use crate::content::{ByteRange, ContentId, MAX_LENGTH};
+use crate::content::{ByteRange, ContentId, Kind, MAX_LENGTH};
 use crate::wire::Encoder;
 
 /// Search questions that may be asked at once, and how many more each second.
@@ -63,6 +63,7 @@ impl Swarm {
             .filter(|(address, source)| {
                 source.rest_until <= now
                     && !source.is_barren(Class::Bulk)
+                    && !fetch.is_suspended(**address)
                     && peers
                         .get(address)
                         .is_some_and(|peer| peer.is_open() && peer.bench_until <= now)
@@ -145,6 +146,9 @@ impl Swarm {
         let mut encoder = Encoder::new(&mut datagram);
         encoder.please_send_content(&id, range.start, range.len());
         encoder.which_parts_do_you_have(&id);
+        if id.kind == Kind::Sha256 {
+            encoder.what_is_its_blake3(&id);
+        }
         encoder.please_return_this_message(&cookie::token(peer.seal_key, sequence));
         add_cookies(&mut encoder, peer);
         encoder.finish();
@@ -337,6 +341,7 @@ impl Swarm {
             fetch.unwant(ByteRange::new(length, u64::MAX));
             self.events.push_back(Event::Found { id, length });
         }
+        self.tell_claim(id);
         self.mark_ready(id);
     }
 

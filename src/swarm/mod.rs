@@ -19,9 +19,11 @@
 
 mod acquaintance;
 mod address;
+mod again;
 mod asking;
 mod bottleneck;
 mod bucket;
+mod claims;
 mod congestion;
 mod cookie;
 mod explain;
@@ -47,11 +49,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash};
 use crate::wire::{self, Message};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
-pub use fetch::Class;
+pub use fetch::{Class, votes};
 pub use listing::Listed;
 pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
@@ -130,6 +132,29 @@ pub enum Event {
         data: Vec<u8>,
         /// Who sent them.
         from: SocketAddr,
+    },
+    /// What most of the peers that told say the BLAKE3 of content by SHA-256 is. Comes again when
+    /// more say so, or another claim has more support.
+    Claimed {
+        /// Of what.
+        id: ContentId,
+        /// The length of the whole for which it is claimed.
+        length: u64,
+        /// The claim.
+        blake3: Hash,
+        /// Who says so.
+        by: Vec<SocketAddr>,
+    },
+    /// What a second peer says to bytes that were asked for with [`Swarm::ask_again`]. Comes once for
+    /// each such question, unless its id is forgotten before.
+    Again {
+        /// Of what.
+        id: ContentId,
+        /// Which bytes were asked for: of those wanted, the first ones.
+        range: ByteRange,
+        /// Who answered, and the bytes of `range`; `None`: there is nobody to ask, or it did not
+        /// give them.
+        answer: Option<(SocketAddr, Vec<u8>)>,
     },
     /// A peer asks for content; read it and call [`Swarm::answer`], or drop it.
     Asked(Ask),
@@ -271,6 +296,16 @@ impl Swarm {
                     if let Some(id) = id.content() {
                         self.handle_parts(now, from, &greeting, id, *eof, parts);
                         self.note_fetch_due(id);
+                    }
+                }
+                Message::WhatIsItsBlake3 { id } => {
+                    if let Some(id) = id.content() {
+                        reply.blake3_of(id);
+                    }
+                }
+                Message::ItsBlake3Is { id, blake3, eof } => {
+                    if let Some(id) = id.content() {
+                        self.handle_blake3(from, &greeting, id, *blake3, *eof);
                     }
                 }
                 Message::PleaseListContent => reply.list = true,
@@ -495,6 +530,21 @@ impl Swarm {
         self.find_quietly(now, id);
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.only = peer;
+        }
+        self.mark_ready(id);
+    }
+
+    /// Asks `peer` for nothing of `id` until [`Swarm::reinstate`]: it may have sent wrong bytes.
+    pub fn suspend(&mut self, id: ContentId, peer: SocketAddr) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.suspend(peer);
+        }
+    }
+
+    /// Asks those who were suspended for `id` again.
+    pub fn reinstate(&mut self, id: ContentId) {
+        if let Some(fetch) = self.fetches.get_mut(&id) {
+            fetch.reinstate();
         }
         self.mark_ready(id);
     }

@@ -284,12 +284,12 @@ impl Swarm {
         if request.purpose != Purpose::Parts {
             peer.congestion.on_ping(now, now.since(request.sent.at));
         }
-        if request.purpose != Purpose::Piece {
+        if !request.purpose.is_for_data() {
             return None;
         }
         peer.settled = Some(now);
         self.settle(&request, from, sequence);
-        Some(request)
+        (request.purpose == Purpose::Piece).then_some(request)
     }
 
     /// Asks the partial sources of `id` for their parts whose turn it is.

@@ -25,10 +25,20 @@ const LATE: Duration = Duration::from_secs(10);
 pub(super) enum Purpose {
     /// It carries a flight of the fetch.
     Piece,
+    /// It asks for bytes that have come from another peer, to compare them.
+    Again,
     /// It asks whether the peer has the id at all.
     Search,
     /// It asks which parts of the id the peer has.
     Parts,
+}
+
+impl Purpose {
+    /// Whether what it asks for is as much as the path carries, so that its loss and its time tell
+    /// of the path.
+    pub fn is_for_data(self) -> bool {
+        matches!(self, Self::Piece | Self::Again)
+    }
 }
 
 /// One question that a peer was asked.
@@ -146,7 +156,7 @@ impl Peer {
 
     /// Remembers a request. When there are too many, the oldest that was given up is forgotten.
     pub fn remember(&mut self, sequence: u64, request: Request) {
-        if request.live && request.purpose == Purpose::Piece {
+        if request.live && request.purpose.is_for_data() {
             self.live.insert(sequence);
         }
         self.requests.insert(sequence, request);

@@ -65,7 +65,7 @@ impl Swarm {
         peer.settled = Some(now);
         peer.bench_until = Time::ZERO;
         match request.purpose {
-            Purpose::Piece => {
+            Purpose::Piece | Purpose::Again => {
                 let length = peer.length;
                 let got = range.len().min(asked);
                 peer.congestion
@@ -95,7 +95,7 @@ impl Swarm {
         {
             given = Some(range.len());
         }
-        if request.purpose == Purpose::Piece {
+        if request.purpose.is_for_data() {
             peer.length_answered(now, asked, given);
         }
         let in_full = range.len() >= asked || arrival.eof == Some(range.end);
@@ -109,6 +109,15 @@ impl Swarm {
         }
         if let Some(eof) = arrival.eof {
             self.handle_claim(now, from, arrival.id, eof);
+        }
+        if request.purpose == Purpose::Again {
+            // One that was given up has been told of.
+            if live {
+                self.answered_again(from, &request, data);
+            }
+            self.mark_ready(arrival.id);
+            self.give_up_overtaken(now, from);
+            return;
         }
         self.deliver(now, from, &request, range, data);
         if request.purpose == Purpose::Piece {
@@ -257,7 +266,9 @@ impl Swarm {
         self.stats.lost += 1;
         self.bottleneck.on_lost();
         self.in_flight = self.in_flight.saturating_sub(request.range.len());
-        if let Some(fetch) = self.fetches.get_mut(&request.id) {
+        if request.purpose == Purpose::Again {
+            self.unanswered(request.id, request.range);
+        } else if let Some(fetch) = self.fetches.get_mut(&request.id) {
             fetch.land(request.range.start, from, sequence);
         }
         self.note_fetch_due(request.id);
@@ -266,7 +277,7 @@ impl Swarm {
 
     /// A live request that was taken out of its peer is over without content.
     pub(super) fn settle(&mut self, request: &Request, from: SocketAddr, sequence: u64) {
-        if request.purpose != Purpose::Piece {
+        if !request.purpose.is_for_data() {
             return;
         }
         if request.live {
@@ -275,7 +286,12 @@ impl Swarm {
             }
             self.in_flight = self.in_flight.saturating_sub(request.range.len());
         }
-        if let Some(fetch) = self.fetches.get_mut(&request.id) {
+        if request.purpose == Purpose::Again {
+            // One that was given up before has been told of.
+            if request.live {
+                self.unanswered(request.id, request.range);
+            }
+        } else if let Some(fetch) = self.fetches.get_mut(&request.id) {
             fetch.land(request.range.start, from, sequence);
         }
         self.mark_ready(request.id);

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use super::acquaintance::Greeting;
 use super::{Event, MAX_ASKED, Swarm, Time, address};
-use crate::content::{ByteRange, ContentId};
+use crate::content::{ByteRange, ContentId, Hash, Kind};
 use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
@@ -32,6 +32,9 @@ const MAX_PARTS_OF: usize = 4;
 const ONE_PACKET: usize = 1400;
 /// `,{"IHaveTheseParts":{"id":"","eof":,"parts":[]}}` with the longest id and number.
 const AROUND_PARTS: usize = 50 + 15 + 64 + 19;
+/// Ids whose BLAKE3 is told in one datagram, and what each takes.
+const MAX_BLAKE3_OF: usize = 4;
+const AROUND_BLAKE3: usize = 45 + 64 + 64 + 19;
 /// Entries in a list of contents.
 const LISTED: usize = 70;
 
@@ -70,6 +73,11 @@ pub struct Ask {
     pub parts_of: Vec<ContentId>,
     /// What is held of them.
     pub parts: Vec<Held>,
+    /// Ids of which it wants to know the BLAKE3; fill `blake3` for those of which it is proven, or
+    /// of which nothing is here.
+    pub blake3_of: Vec<ContentId>,
+    /// Their BLAKE3s, each with the length of the whole; `None`: it is not here.
+    pub blake3: Vec<(ContentId, Option<(Hash, u64)>)>,
     reply: Reply,
 }
 
@@ -143,6 +151,7 @@ pub(super) struct Reply {
     echoes: Vec<String>,
     questions: Vec<Question>,
     parts_of: Vec<ContentId>,
+    blake3_of: Vec<ContentId>,
     /// What the uplink was charged for it, in bytes of its datagram.
     charged: u64,
 }
@@ -166,6 +175,7 @@ impl Reply {
             echoes: Vec::new(),
             questions: Vec::new(),
             parts_of: Vec::new(),
+            blake3_of: Vec::new(),
             charged: 0,
         }
     }
@@ -178,8 +188,9 @@ impl Reply {
         let peers = usize::from(self.peers) * NAMED * 20;
         let list = usize::from(self.list) * LISTED * 80;
         let parts = self.parts_of.len() * ONE_PACKET;
+        let blake3 = self.blake3_of.len() * AROUND_BLAKE3;
         let contents: usize = self.questions.iter().map(content).sum();
-        (HEADERS + (self.texts() + peers + list + parts + contents).min(self.limit)) as u64
+        (HEADERS + (self.texts() + peers + list + parts + blake3 + contents).min(self.limit)) as u64
     }
 
     /// Bytes of the texts that it returns.
@@ -191,7 +202,7 @@ impl Reply {
     /// Bytes that it holds.
     fn memory(&self) -> usize {
         let questions = self.questions.len() * size_of::<Question>();
-        let parts = self.parts_of.len() * size_of::<ContentId>();
+        let parts = (self.parts_of.len() + self.blake3_of.len()) * size_of::<ContentId>();
         size_of::<Self>() + self.texts() + questions + parts
     }
 
@@ -223,6 +234,14 @@ impl Reply {
         }
     }
 
+    /// Of `id` it is to be told the BLAKE3, if that is known.
+    pub fn blake3_of(&mut self, id: ContentId) {
+        let fits = self.blake3_of.len() < MAX_BLAKE3_OF && !self.blake3_of.contains(&id);
+        if fits && id.kind == Kind::Sha256 {
+            self.blake3_of.push(id);
+        }
+    }
+
     /// What its receiver asked for, each id once.
     pub fn ids(&self) -> Vec<ContentId> {
         let questions = self.questions.iter().map(|question| question.id);
@@ -234,7 +253,8 @@ impl Reply {
 
     /// Whether the application has to be asked.
     fn needs_content(&self) -> bool {
-        self.list || !self.questions.is_empty() || !self.parts_of.is_empty()
+        let of = !self.parts_of.is_empty() || !self.blake3_of.is_empty();
+        self.list || !self.questions.is_empty() || of
     }
 
     fn is_empty(&self) -> bool {
@@ -298,6 +318,8 @@ impl Swarm {
             listing: Vec::new(),
             parts_of: std::mem::take(&mut reply.parts_of),
             parts: Vec::new(),
+            blake3_of: std::mem::take(&mut reply.blake3_of),
+            blake3: Vec::new(),
             reply,
         };
         if needs_content {
@@ -357,6 +379,7 @@ impl Swarm {
             encoder.within(reply.limit, |e| e.returned_message(raw));
         }
         self.stats.content_out += write_answers(ask, answers, &mut encoder);
+        write_blake3(ask, &mut encoder);
         self.add_interested(now, ask, answers, &mut encoder);
         if reply.list && !ask.listing.is_empty() {
             let most = if reply.verified { LISTED } else { 1 };
@@ -410,6 +433,24 @@ fn write_answers(ask: &Ask, answers: &[Answer<'_>], encoder: &mut Encoder<'_>) -
         }
     }
     served
+}
+
+/// Tells the BLAKE3s that are asked for, or of what is asked for nothing else that it is not here.
+fn write_blake3(ask: &Ask, encoder: &mut Encoder<'_>) {
+    let reply = &ask.reply;
+    for (id, found) in &ask.blake3 {
+        let asked_else =
+            ask.parts_of.contains(id) || ask.questions.iter().any(|question| question.id == *id);
+        match found {
+            Some((blake3, eof)) => {
+                encoder.within(reply.limit, |e| e.its_blake3_is(id, blake3, *eof));
+            }
+            None if reply.verified && !asked_else => {
+                encoder.within(reply.limit, |e| e.i_do_not_have_that(id));
+            }
+            None => {}
+        }
+    }
 }
 
 /// Tells which parts are here, of each id once, as many of them as one packet holds.

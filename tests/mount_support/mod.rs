@@ -133,6 +133,7 @@ impl Fake {
             length: length as u64,
             proven: content.proven.load(Ordering::SeqCst),
             present: 1,
+            verified: cjp2pfs::node::Verified::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cjp2pfs::content::ContentId;
+use cjp2pfs::content::{ContentId, Hash};
 use cjp2pfs::wire::{Encoder, Message, decode};
 
 use super::SOON;
@@ -55,6 +55,8 @@ pub fn part(bytes: &[u8], question: &Question) -> Reply {
 pub struct Peer {
     pub address: SocketAddr,
     rule: Arc<Mutex<Rule>>,
+    /// What it says the BLAKE3 of an id is, and the length of its content.
+    claim: Arc<Mutex<Claim>>,
     heard: Receiver<Question>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -69,14 +71,17 @@ impl Peer {
         let address = socket.local_addr().unwrap();
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(rule)));
         let ends = Arc::new(AtomicBool::new(false));
+        let claim = Arc::default();
         let (tell, heard) = mpsc::channel();
         let thread = {
             let (rule, ends) = (Arc::clone(&rule), Arc::clone(&ends));
-            std::thread::spawn(move || answer_all(&socket, &rule, &tell, &ends))
+            let claim = Arc::clone(&claim);
+            std::thread::spawn(move || answer_all(&socket, &rule, &claim, &tell, &ends))
         };
         Self {
             address,
             rule,
+            claim,
             heard,
             ends,
             thread: Some(thread),
@@ -118,6 +123,11 @@ impl Peer {
             bytes[*place] ^= 1;
         }
         Self::serving(bytes)
+    }
+
+    /// Says from now on that the content `id` of `length` bytes has this BLAKE3.
+    pub fn claim(&self, id: ContentId, blake3: Hash, length: u64) {
+        *lock(&self.claim) = Some((id, blake3, length));
     }
 
     /// Follows another rule from now on.
@@ -205,7 +215,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-fn answer_all(socket: &UdpSocket, rule: &Mutex<Rule>, tell: &Sender<Question>, ends: &AtomicBool) {
+type Claim = Option<(ContentId, Hash, u64)>;
+
+fn answer_all(
+    socket: &UdpSocket,
+    rule: &Mutex<Rule>,
+    claim: &Mutex<Claim>,
+    tell: &Sender<Question>,
+    ends: &AtomicBool,
+) {
     let mut datagram = vec![0; 65_536];
     let mut answer = Vec::new();
     while !ends.load(Ordering::SeqCst) {
@@ -213,7 +231,8 @@ fn answer_all(socket: &UdpSocket, rule: &Mutex<Rule>, tell: &Sender<Question>, e
             continue;
         };
         let decoded = decode(&datagram[..length]).expect("a node sends what can be read");
-        if write_answer(&decoded.messages, &mut lock(rule), tell, &mut answer) {
+        let claim = *lock(claim);
+        if write_answer(&decoded.messages, &mut lock(rule), claim, tell, &mut answer) {
             // A full queue may refuse for a moment; that is as good as a lost datagram.
             let _ = socket.send_to(&answer, from);
         }
@@ -224,6 +243,7 @@ fn answer_all(socket: &UdpSocket, rule: &Mutex<Rule>, tell: &Sender<Question>, e
 fn write_answer(
     messages: &[Message<'_>],
     rule: &mut Rule,
+    claim: Claim,
     tell: &Sender<Question>,
     answer: &mut Vec<u8>,
 ) -> bool {
@@ -251,6 +271,13 @@ fn write_answer(
                 encoder.always_returned(cookie.raw());
             }
             Message::PleaseReturnThisMessage(cookie) => encoder.returned_message(cookie.raw()),
+            Message::WhatIsItsBlake3 { id } => {
+                if let Some((of, blake3, eof)) = claim
+                    && id.content() == Some(of)
+                {
+                    encoder.its_blake3_is(&of, &blake3, eof);
+                }
+            }
             _ => {}
         }
     }

@@ -249,7 +249,7 @@ impl Subject {
                     self.swarm.distrust(now, id, from);
                     self.want(now, id, range);
                 }
-                Event::Asked(_) => {}
+                Event::Claimed { .. } | Event::Again { .. } | Event::Asked(_) => {}
             }
         }
     }

@@ -256,6 +256,7 @@ impl Node {
                     data,
                     from,
                 } => self.data(now, id, offset, &data, from),
+                Event::Claimed { .. } | Event::Again { .. } => {}
                 Event::Asked(ask) => {
                     self.questions += ask.questions.len() as u64;
                     if self.disk_delay.is_zero() {

@@ -91,7 +91,7 @@ impl Transfer {
         let state = self.state();
         let mut waiters = state.waiters.iter();
         waiters.any(|waiter| {
-            let wanted = state.wanted_for(waiter.range, self.length);
+            let wanted = state.wanted_for(&waiter.given, waiter.range, self.length);
             !wanted.intersection(range).is_empty()
         })
     }
@@ -110,7 +110,7 @@ impl Transfer {
         }
         let mut inside = self.partial.in_memory();
         for waiter in &state.waiters {
-            inside.remove(state.wanted_for(waiter.range, self.length));
+            inside.remove(state.wanted_for(&waiter.given, waiter.range, self.length));
         }
         let (mut gone, mut freed) = (Vec::new(), 0);
         for range in state.to_let_go(&inside, what) {

@@ -38,6 +38,78 @@ impl Transfer {
         *self.leaves() = Some(leaves);
     }
 
+    /// From now on leaves are verified by a claim; `false` when they are verified already, or need
+    /// not be any more.
+    pub fn check_by(&self, leaves: Leaves) -> bool {
+        let mut slot = self.leaves();
+        let mut state = self.state();
+        if slot.is_some() || state.phase != Phase::Arriving {
+            return false;
+        }
+        state.claimed = true;
+        state.unchecked = state.present.clone();
+        *slot = Some(leaves);
+        true
+    }
+
+    /// Leaves are verified by a claim no more: what waited for that is present.
+    pub fn check_no_more(&self) -> Released {
+        let mut state = self.state();
+        let mut released = Released::default();
+        state.claimed = false;
+        state.unchecked = RangeSet::new();
+        if state.phase != Phase::Arriving || state.vouched {
+            return released;
+        }
+        self.take_landed(&mut state, &mut released);
+        released
+    }
+
+    /// What has landed is present, verified or not.
+    fn take_landed(&self, state: &mut State, released: &mut Released) {
+        let landed = std::mem::take(&mut state.landed);
+        state.recheck = RangeSet::new();
+        state.present.union(&landed);
+        for range in landed.iter() {
+            self.partial.note_present(range);
+        }
+        state.dirty = true;
+        self.release_present(state, released);
+    }
+
+    /// Whether leaves are verified by a claim.
+    pub fn is_claimed(&self) -> bool {
+        self.state().claimed
+    }
+
+    /// Whether leaves are verified, by whatever.
+    pub fn checks_leaves(&self) -> bool {
+        let state = self.state();
+        state.claimed || state.vouched
+    }
+
+    /// Whether every byte is here and every leaf agrees with the claim.
+    pub fn all_checked(&self) -> bool {
+        let state = self.state();
+        state.claimed && state.unchecked.is_empty() && state.present.bytes() == self.length
+    }
+
+    /// Whether whole leaves are here that the claim has not verified.
+    pub fn has_unchecked_leaves(&self) -> bool {
+        !self
+            .landed_leaves(ByteRange::new(0, self.length))
+            .is_empty()
+    }
+
+    /// What is here, and all that is wanted.
+    pub fn held_or_wanted(&self) -> Vec<ByteRange> {
+        let mut set: RangeSet = self.wants().into_iter().map(|(range, _)| range).collect();
+        let state = self.state();
+        set.union(&state.present);
+        set.union(&state.landed);
+        set.iter().collect()
+    }
+
     /// Whether what is present has been verified leaf by leaf.
     pub fn is_vouched(&self) -> bool {
         self.state().vouched
@@ -76,12 +148,16 @@ impl Transfer {
         let mut state = self.state();
         if state.phase == Phase::Arriving {
             let fresh = state.landed.insert(range);
+            if state.claimed {
+                state.unchecked.insert(range);
+                state.pieces.insert(range, from);
+            }
             *state.suppliers.entry(from).or_default() += fresh;
             state.progress_at = Instant::now();
         }
     }
 
-    /// The whole leaves that have landed, are not present, and touch `range`; cut at groups.
+    /// The whole leaves that are here, wait to be verified, and touch `range`; cut at groups.
     pub fn landed_leaves(&self, range: ByteRange) -> Vec<ByteRange> {
         let state = self.state();
         if state.phase != Phase::Arriving {
@@ -89,38 +165,70 @@ impl Transfer {
         }
         let near = range.widened(LEAF, self.length);
         let mut found = Vec::new();
-        for part in state.landed.within(near) {
-            let start = part.start.next_multiple_of(LEAF);
-            let end = if part.end == self.length {
-                part.end
+        for part in state.to_check().within(near) {
+            let (start, end) = if state.claimed {
+                // The rest of a leaf may have been present before its verifying began.
+                let wide = part.widened(LEAF, self.length);
+                (wide.start, wide.end)
             } else {
-                part.end - part.end % LEAF
+                (
+                    part.start.next_multiple_of(LEAF),
+                    self.whole_until(part.end),
+                )
             };
             let mut rest = ByteRange::new(start, end.max(start));
             while !rest.is_empty() {
                 let border = (rest.start / GROUP + 1).saturating_mul(GROUP);
                 let piece = ByteRange::new(rest.start, rest.end.min(border));
-                found.push(piece);
                 rest.start = piece.end;
+                if state.claimed {
+                    self.whole_leaves(&state, piece, &mut found);
+                } else {
+                    found.push(piece);
+                }
             }
         }
+        found.dedup();
         found
     }
 
-    /// The leaves of `range` are right.
-    pub fn verified(&self, range: ByteRange) -> (Released, bool) {
+    fn whole_until(&self, end: u64) -> u64 {
+        if end == self.length {
+            end
+        } else {
+            end - end % LEAF
+        }
+    }
+
+    /// Adds the runs of leaves in `piece` of which every byte is here.
+    fn whole_leaves(&self, state: &State, piece: ByteRange, found: &mut Vec<ByteRange>) {
+        let lacking: RangeSet = state
+            .lacking(piece)
+            .into_iter()
+            .map(|gap| gap.widened(LEAF, self.length))
+            .collect();
+        found.extend(lacking.gaps(piece));
+    }
+
+    /// The leaves of `range` are right. Returns the reads that may be answered, whether bytes waited
+    /// for this, and whether the prover has something to do.
+    pub fn verified(&self, range: ByteRange) -> (Released, bool, bool) {
         let mut state = self.state();
         let mut released = Released::default();
         if state.phase != Phase::Arriving {
-            return (released, false);
+            return (released, false, false);
         }
-        state.landed.remove(range);
-        state.present.insert(range);
-        state.dirty = true;
-        self.partial.note_present(range);
-        self.release_present(&mut state, &mut released);
+        state.unchecked.remove(range);
+        let waited = state.landed.remove(range) > 0;
+        if waited {
+            state.present.insert(range);
+            state.dirty = true;
+            state.failed = false;
+            self.partial.note_present(range);
+            self.release_present(&mut state, &mut released);
+        }
         let to_prove = Self::queue_for_proof(&mut state, self.length);
-        (released, to_prove)
+        (released, waited, to_prove)
     }
 
     /// The bytes of `range` are wrong: they are as good as not here.
@@ -136,7 +244,7 @@ impl Transfer {
     /// What has landed of `range` may be verifiable by now; whether the prover is to be told.
     pub fn check_again(&self, range: ByteRange) -> bool {
         let mut state = self.state();
-        if state.landed.is_empty() || state.phase != Phase::Arriving {
+        if state.to_check().is_empty() || state.phase != Phase::Arriving {
             return false;
         }
         state.recheck.insert(range);
@@ -147,7 +255,7 @@ impl Transfer {
     pub fn next_check(&self) -> NextCheck {
         let mut state = self.state();
         while let Some(range) = state.recheck.first() {
-            let landed = state.landed.within(range).next();
+            let landed = state.to_check().within(range).next();
             let Some(landed) = landed.filter(|_| state.phase == Phase::Arriving) else {
                 state.recheck.remove(range);
                 continue;
@@ -169,6 +277,11 @@ impl Transfer {
         NextCheck::Nothing
     }
 
+    /// Whether the prover, which was about to be done, has leaves to verify.
+    pub fn has_more_to_verify(&self) -> bool {
+        self.state().queued_for_proof
+    }
+
     /// Whether bytes wait to be verified.
     pub fn has_landed(&self) -> bool {
         let state = self.state();
@@ -184,15 +297,8 @@ impl Transfer {
             return released;
         }
         state.vouched = false;
-        let landed = std::mem::take(&mut state.landed);
-        state.recheck = RangeSet::new();
-        state.present.union(&landed);
-        state.hashed = 0;
-        for range in landed.iter() {
-            self.partial.note_present(range);
-        }
-        state.dirty = true;
-        self.release_present(&mut state, &mut released);
+        state.prove_anew();
+        self.take_landed(&mut state, &mut released);
         released
     }
 
@@ -222,6 +328,15 @@ impl Transfer {
 }
 
 impl State {
+    /// What waits to be verified.
+    fn to_check(&self) -> &RangeSet {
+        if self.claimed {
+            &self.unchecked
+        } else {
+            &self.landed
+        }
+    }
+
     /// What is here and known to be right, if that can be said of anything.
     fn vouched_for(&self) -> Option<&RangeSet> {
         match self.phase {

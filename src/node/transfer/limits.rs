@@ -57,6 +57,11 @@ impl Transfer {
         self.state().progress_at = Instant::now();
     }
 
+    /// Whether nothing has come for `limit`.
+    pub fn is_quiet(&self, now: Instant, limit: Duration) -> bool {
+        now.saturating_duration_since(self.state().progress_at) >= limit
+    }
+
     /// Whether nobody needs it any more: no handle, nobody waiting, nothing to complete.
     pub fn is_idle(&self, now: Instant, after: Duration) -> bool {
         let state = self.state();

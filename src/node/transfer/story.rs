@@ -63,7 +63,7 @@ impl Transfer {
             .map(|waiter| WaitingRead {
                 range: waiter.range,
                 missing: state
-                    .lacking(state.wanted_for(waiter.range, self.length))
+                    .lacking(state.wanted_for(&waiter.given, waiter.range, self.length))
                     .iter()
                     .map(ByteRange::len)
                     .sum(),

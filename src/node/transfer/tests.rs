@@ -154,7 +154,7 @@ proptest! {
             prop_assert!(scene.given(handle).0.bytes() < length);
         }
         if right {
-            scene.transfer.hashed(length);
+            scene.transfer.hashed(0, length);
             let released = scene.transfer.proved();
             scene.release(released);
             prop_assert!(matches!(scene.read(0, whole), Admission::Ready));
@@ -211,7 +211,9 @@ fn a_read_that_waits_for_the_proof_alone_has_no_limit() {
 fn what_a_closed_handle_expected_is_wanted_no_more() {
     let scene = Scene::new(100_000);
     let transfer = &scene.transfer;
-    let (one, other) = (transfer.attach_reader(), transfer.attach_reader());
+    let given = Arc::default();
+    let attach = || transfer.attach_reader([&given, &given]).0;
+    let (one, other) = (attach(), attach());
     let (near, far) = (ByteRange::new(0, 5000), ByteRange::new(50_000, 60_000));
     assert_eq!(transfer.expect(one, vec![near], near), [near]);
     assert_eq!(transfer.expect(other, vec![far], far), [far]);
@@ -243,13 +245,16 @@ fn only_a_prefix_is_hashed_and_each_byte_once() {
     scene.arrive(ByteRange::new(50_000, 100_000));
     assert_eq!(transfer.next_to_hash(1000), None);
     scene.arrive(ByteRange::new(0, 1500));
-    assert_eq!(transfer.next_to_hash(1000), Some(ByteRange::new(0, 1000)));
-    transfer.hashed(1000);
     assert_eq!(
         transfer.next_to_hash(1000),
-        Some(ByteRange::new(1000, 1500))
+        Some((0, ByteRange::new(0, 1000)))
     );
-    transfer.hashed(1500);
+    transfer.hashed(0, 1000);
+    assert_eq!(
+        transfer.next_to_hash(1000),
+        Some((0, ByteRange::new(1000, 1500)))
+    );
+    transfer.hashed(0, 1500);
     assert_eq!(transfer.next_to_hash(1000), None);
     let (_, _, to_prove) = transfer.arrived(ByteRange::new(1500, 50_000), supplier());
     assert!(to_prove, "all is here now");

@@ -1,0 +1,283 @@
+//! Bytes of content that nothing verifies, compared with what a second peer sends, and the verdict
+//! of a third where the two differ.
+//!
+//! While content by SHA-256 alone arrives, a few blocks are compared, so that a liar is found early;
+//! once the whole has failed (see `repair`), as many as it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::messages::Command;
+use super::shared::{Shared, lock};
+use super::transfer::{Phase, Transfer};
+use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
+
+/// One block is compared for so many bytes that arrive.
+const EACH: u64 = 4 << 20;
+/// Bytes compared at a time at most: what one answer holds.
+const BLOCK: u64 = 40_960;
+/// Blocks that are being compared at once.
+const AT_ONCE: usize = 16;
+/// Accusations that are remembered.
+const MAX_ACCUSED: usize = 32;
+
+/// Who sent bytes; `None`: nobody knows.
+type Sender = Option<SocketAddr>;
+
+/// A block that a second peer, or a third, is asked for.
+struct Asked {
+    sender: Sender,
+    /// What the second peer gave, if that is not what is here.
+    second: Option<(SocketAddr, Vec<u8>)>,
+}
+
+/// What is compared of one transfer, and what followed.
+#[derive(Default)]
+pub(super) struct Comparisons {
+    /// By first byte.
+    asked: BTreeMap<u64, Asked>,
+    /// Bytes that two hosts gave alike.
+    pub agreed: RangeSet,
+    /// What is still to be compared after the whole has failed, the next last.
+    pub to_compare: Vec<(ByteRange, Sender)>,
+    /// Whether that has been lined up.
+    pub is_lined_up: bool,
+    /// Peers whose bytes were taken for wrong because others gave different ones.
+    pub accused: Vec<SocketAddr>,
+    /// The only one that is believed after the others proved wrong.
+    pub believed: Option<SocketAddr>,
+    /// How often the whole has failed.
+    pub failures: u32,
+}
+
+impl Comparisons {
+    /// Whether an answer is waited for.
+    pub fn is_waiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// The bytes that are here are other ones now.
+    pub fn begin_anew(&mut self) {
+        self.asked.clear();
+        self.to_compare.clear();
+        self.is_lined_up = false;
+        self.agreed = RangeSet::new();
+    }
+}
+
+/// What three versions of a block say.
+enum Verdict {
+    /// Who sent what is here is alone with it.
+    AgainstSender(Vec<SocketAddr>),
+    /// The second peer is alone with its version.
+    AgainstSecond(SocketAddr, Vec<SocketAddr>),
+}
+
+impl Shared {
+    /// Bytes of `range` arrived from `from`: now and then some are compared.
+    pub(super) fn compare_some(
+        &self,
+        transfer: &Arc<Transfer>,
+        range: ByteRange,
+        from: SocketAddr,
+    ) {
+        if !transfer.is_to_compare(range.len(), EACH) {
+            return;
+        }
+        let mut comparisons = transfer.comparisons();
+        if comparisons.asked.len() < AT_ONCE {
+            self.ask_again(transfer.id, &mut comparisons, range, Some(from));
+        }
+    }
+
+    fn ask_again(
+        &self,
+        id: ContentId,
+        comparisons: &mut Comparisons,
+        range: ByteRange,
+        sender: Sender,
+    ) {
+        let block = ByteRange::at(range.start, range.len().min(BLOCK));
+        let asked = Asked {
+            sender,
+            second: None,
+        };
+        comparisons.asked.insert(block.start, asked);
+        let besides = sender.into_iter().collect();
+        self.mailbox.post(Command::AskAgain(id, block, besides));
+    }
+
+    /// Compares what is left to compare after the whole has failed, some blocks at once; whether an
+    /// answer is waited for.
+    pub(super) fn compare_on(&self, transfer: &Arc<Transfer>) -> bool {
+        let mut comparisons = transfer.comparisons();
+        while comparisons.asked.len() < AT_ONCE {
+            let Some((range, sender)) = comparisons.to_compare.pop() else {
+                break;
+            };
+            if !comparisons.asked.contains_key(&range.start) && !comparisons.agreed.contains(range)
+            {
+                self.ask_again(transfer.id, &mut comparisons, range, sender);
+            }
+        }
+        comparisons.is_waiting()
+    }
+
+    /// What a second peer says to bytes that are here, or a third.
+    pub(super) fn compared(
+        &self,
+        id: ContentId,
+        range: ByteRange,
+        answer: Option<(SocketAddr, Vec<u8>)>,
+    ) {
+        let Some(transfer) = self.transfer(&id) else {
+            return;
+        };
+        transfer.note_progress();
+        let verdict = {
+            let mut comparisons = transfer.comparisons();
+            let Some(asked) = comparisons.asked.remove(&range.start) else {
+                return;
+            };
+            self.weigh(&transfer, &mut comparisons, range, asked, answer)
+        };
+        if let Some((sender, verdict)) = verdict {
+            self.follow(&transfer, range, sender, verdict);
+        }
+        self.repair_if_failed(&transfer);
+    }
+
+    fn weigh(
+        &self,
+        transfer: &Arc<Transfer>,
+        comparisons: &mut Comparisons,
+        range: ByteRange,
+        asked: Asked,
+        answer: Option<(SocketAddr, Vec<u8>)>,
+    ) -> Option<(Sender, Verdict)> {
+        let here = read(transfer, range)?;
+        let Some((from, data)) = answer else {
+            // With nobody to ask for a third, the first is believed less: the second was asked for a
+            // reason. Should that be wrong, it shows when the whole fails again.
+            let (second, _) = asked.second.filter(|_| transfer.has_failed())?;
+            return Some((asked.sender, Verdict::AgainstSender(vec![second])));
+        };
+        if transfer.is_sent_otherwise(range, asked.sender) {
+            // Something else has come in its place meanwhile.
+            return None;
+        }
+        match asked.second {
+            None if data == here => {
+                comparisons.agreed.insert(range);
+                None
+            }
+            None => {
+                let besides = asked.sender.into_iter().chain([from]).collect();
+                let second = Some((from, data));
+                let asked = Asked { second, ..asked };
+                comparisons.asked.insert(range.start, asked);
+                let ask = Command::AskAgain(transfer.id, range, besides);
+                self.mailbox.post(ask);
+                None
+            }
+            Some((second, _)) if data == here => {
+                let by = asked.sender.into_iter().chain([from]).collect();
+                Some((asked.sender, Verdict::AgainstSecond(second, by)))
+            }
+            Some((second, _)) => Some((asked.sender, Verdict::AgainstSender(vec![second, from]))),
+        }
+    }
+
+    /// Does what follows from a verdict: who is alone is suspended, what it sent is fetched again.
+    fn follow(&self, transfer: &Arc<Transfer>, range: ByteRange, sender: Sender, verdict: Verdict) {
+        let id = transfer.id;
+        let (peer, by) = match verdict {
+            Verdict::AgainstSender(by) => (sender, by),
+            Verdict::AgainstSecond(second, by) => (Some(second), by),
+        };
+        debug!(%id, ?range, ?peer, ?by, "a peer's bytes are not those of others");
+        let agreed = transfer.comparisons().agreed.clone();
+        let doubted = match peer {
+            Some(peer) => {
+                self.mailbox.post(Command::Suspend(id, vec![peer]));
+                transfer.doubt_senders(&BTreeSet::from([peer]), &agreed)
+            }
+            None => transfer.doubt_unknown(&agreed),
+        };
+        {
+            // After its bytes are given up: should the whole fail before, that says nothing of this.
+            let mut comparisons = transfer.comparisons();
+            if doubted > 0 {
+                // Whatever else is being compared, this is to be fetched first.
+                comparisons.begin_anew();
+            }
+            if let Some(peer) = peer
+                && comparisons.accused.len() < MAX_ACCUSED
+            {
+                comparisons.accused.push(peer);
+            }
+        }
+        if doubted > 0 {
+            self.fetch_doubted(transfer);
+        }
+    }
+
+    /// Fetches again what was taken for wrong.
+    pub(super) fn fetch_doubted(&self, transfer: &Arc<Transfer>) {
+        self.cache.forget(&transfer.id);
+        for range in transfer.lacking(ByteRange::new(0, transfer.length)) {
+            self.mailbox.post(Command::Refetch(transfer.id, range));
+        }
+        self.want_anew(transfer);
+    }
+}
+
+impl Transfer {
+    /// What is compared of it.
+    pub fn comparisons(&self) -> std::sync::MutexGuard<'_, Comparisons> {
+        lock(&self.comparisons)
+    }
+
+    /// Whether what is at `range` was not sent by `sender`, or not by it alone.
+    fn is_sent_otherwise(&self, range: ByteRange, sender: Sender) -> bool {
+        let senders = self.senders(range);
+        match sender {
+            Some(sender) => super::pieces::sole_sender(&senders, range) != Some(sender),
+            None => !senders.is_empty(),
+        }
+    }
+
+    /// What is here, in blocks of one sender each.
+    pub fn blocks(&self) -> Vec<(ByteRange, Sender)> {
+        let mut blocks = Vec::new();
+        for (range, sender) in self.supplied() {
+            let mut rest = range;
+            while !rest.is_empty() {
+                let end = rest.end.min(rest.start.saturating_add(BLOCK));
+                // At leaves where it can be, as they are fetched.
+                let even = if end < rest.end {
+                    end - end % LEAF
+                } else {
+                    end
+                };
+                let end = if even > rest.start { even } else { end };
+                blocks.push((ByteRange::new(rest.start, end), sender));
+                rest.start = end;
+            }
+        }
+        blocks
+    }
+}
+
+/// The bytes of `range`, if all of them are here.
+fn read(transfer: &Transfer, range: ByteRange) -> Option<Vec<u8>> {
+    if transfer.phase() != Phase::Arriving || !transfer.lacking(range).is_empty() {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(range.len()).ok()?];
+    let read = transfer.partial.read_at(range.start, &mut bytes).ok()?;
+    (read == bytes.len()).then_some(bytes)
+}
