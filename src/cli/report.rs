@@ -117,7 +117,8 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
     human::table(out, &rows, true)
 }
 
-fn describe(rights: &Rights) -> String {
+/// What a daemon may do, in a line.
+pub fn describe(rights: &Rights) -> String {
     let root = match (rights.uid, rights.capabilities) {
         (uid, 0) => format!("user {uid}"),
         (0, _) => "root".to_owned(),

@@ -148,6 +148,13 @@ fn a_seeding_node_tells_what_it_gave_up() {
         *held == true,
         "{text}"
     );
+    let mut doctor = cjp2pfs();
+    doctor
+        .arg("doctor")
+        .arg("--store")
+        .arg(&node.settings.store);
+    let text = run(&mut doctor, SOON).text();
+    assert!(text.contains("gains none"), "{text}");
     // It serves all the same.
     let output = place.path("copy");
     let other = Settings::new(place.path("other")).peer(node.address);
