@@ -442,7 +442,7 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__mount)
-            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-f -v -h --foreground --allow-other --exec --no-passthrough --complete --uid --gid --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -450,6 +450,14 @@ _cjp2pfs() {
             case "${prev}" in
                 --complete)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gid)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --store)
@@ -674,12 +682,20 @@ _cjp2pfs() {
             return 0
             ;;
         cjp2pfs__subcmd__seed)
-            opts="-v -h --once --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
+            opts="-v -h --once --uid --gid --store --bind --peer --no-bootstrap --no-lan --cache --store-limit --min-free --upload-limit --upload-limit-per-address --download-limit --lookup-timeout --read-timeout --verbose --config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --uid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --gid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --store)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

@@ -51,6 +51,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "completions" -d 'Pr
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l complete -d 'Whether content that is being read is fetched to its end in the background [default: auto]' -r -f -a "auto\t'When it is read from its start onward'
 always\t'As soon as it is read at all'
 never\t'Never'"
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l uid -d 'Become this user first, by number; only for root [default: stay who one is]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l gid -d 'Become a member of this group only, by number [default: the group of --uid]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l peer -d 'Ask this peer; may be given several times' -r
@@ -75,6 +77,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -l store -d 'Kee
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand umount" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l uid -d 'Become this user first, by number; only for root [default: stay who one is]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l gid -d 'Become a member of this group only, by number [default: the group of --uid]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l peer -d 'Ask this peer; may be given several times' -r

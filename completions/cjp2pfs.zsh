@@ -36,6 +36,8 @@ _arguments "${_arguments_options[@]}" : \
 '--complete=[Whether content that is being read is fetched to its end in the background \[default\: auto\]]:WHEN:((auto\:"When it is read from its start onward"
 always\:"As soon as it is read at all"
 never\:"Never"))' \
+'--uid=[Become this user first, by number; only for root \[default\: stay who one is\]]:UID:_default' \
+'--gid=[Become a member of this group only, by number \[default\: the group of --uid\]]:GID:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
@@ -75,6 +77,8 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (seed)
 _arguments "${_arguments_options[@]}" : \
+'--uid=[Become this user first, by number; only for root \[default\: stay who one is\]]:UID:_default' \
+'--gid=[Become a member of this group only, by number \[default\: the group of --uid\]]:GID:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \

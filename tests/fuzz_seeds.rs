@@ -136,4 +136,13 @@ macro_rules! each_target {
     };
 }
 
-each_target!(config datagram ranges store_map swarm tree values);
+each_target!(config datagram listing ranges store_map swarm tree values);
+
+/// Else what follows from a good listing would not be tried at all.
+#[test]
+fn a_seed_of_the_listings_is_a_good_one() {
+    let good = fs::read(fuzz_folder().join("seeds/listing/folders")).unwrap();
+    let listing = cjp2pfs::content::Listing::parse(&good).unwrap();
+    assert_eq!(listing.files().count(), 3);
+    assert_eq!(listing.entries().len(), 5);
+}

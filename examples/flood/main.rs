@@ -3,7 +3,7 @@
 //!     flood ADDRESS ID LENGTH SECONDS RATE KIND...
 //!
 //! ID is content of LENGTH bytes that the node has, RATE datagrams a second of each kind (0: as many
-//! as it can), KIND `requests`, `garbage` or `spoofed`.
+//! as it can), KIND `requests`, `garbage` or `spoofed`; without one all of them.
 
 mod flood;
 
@@ -17,7 +17,7 @@ fn main() {
         eprintln!("usage: flood ADDRESS ID LENGTH SECONDS RATE KIND...");
         std::process::exit(2);
     };
-    let kinds: Vec<Kind> = kinds
+    let mut kinds: Vec<Kind> = kinds
         .iter()
         .map(|kind| match kind.as_str() {
             "requests" => Kind::Requests,
@@ -26,6 +26,9 @@ fn main() {
             other => panic!("{other} is no kind of flood"),
         })
         .collect();
+    if kinds.is_empty() {
+        kinds = Kind::ALL.to_vec();
+    }
     let number = |text: &str| text.parse::<u64>().expect("a number");
     let rate = Some(number(rate)).filter(|rate| *rate > 0);
     let address = address.parse().expect("an address");

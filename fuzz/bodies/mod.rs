@@ -7,6 +7,7 @@ pub mod config;
 pub mod datagram;
 pub mod driven;
 pub mod forged;
+pub mod listing;
 pub mod ranges;
 pub mod store_map;
 pub mod swarm;
@@ -20,6 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("config", config::run),
     ("datagram", datagram::run),
+    ("listing", listing::run),
     ("ranges", ranges::run),
     ("store_map", store_map::run),
     ("swarm", swarm::run),

@@ -231,6 +231,21 @@ pub struct NodeArgs {
     pub read_timeout: Option<Duration>,
 }
 
+/// As whom a daemon runs.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct UserArgs {
+    /// Become this user first, by number; only for root [default: stay who one is]
+    ///
+    /// From then on all is as if that user had started it: the store, the files that are seeded and
+    /// the mountpoint must be within reach of that user.
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+
+    /// Become a member of this group only, by number [default: the group of --uid]
+    #[arg(long, value_name = "GID")]
+    pub gid: Option<u32>,
+}
+
 #[derive(Debug, clap::Args)]
 pub struct MountArgs {
     /// An empty folder
@@ -261,6 +276,9 @@ pub struct MountArgs {
         hide_env_values = true
     )]
     pub complete: Option<CompleteWhen>,
+
+    #[command(flatten)]
+    pub user: UserArgs,
 
     #[command(flatten)]
     pub node: NodeArgs,
@@ -297,6 +315,9 @@ pub struct SeedArgs {
     /// Serve the files as they are now, only until the daemon ends
     #[arg(long)]
     pub once: bool,
+
+    #[command(flatten)]
+    pub user: UserArgs,
 
     #[command(flatten)]
     pub node: NodeArgs,

@@ -12,7 +12,7 @@ use super::args::{DoctorArgs, LimitArgs};
 use super::exit_codes::{self, Outcome};
 use super::store_access::{self, Access};
 use super::{human, report, settings};
-use crate::node::Status;
+use crate::control::DaemonStatus;
 use crate::store::{Limits, Store, Usage};
 
 /// One thing that was looked at.
@@ -48,7 +48,7 @@ pub fn run(args: &DoctorArgs, config: Option<&Path>) -> Result<Outcome> {
         Ok(Access::Daemon(_)) if args.rebuild => {
             bail!("a daemon runs for this store; stop it to have the index made again")
         }
-        Ok(Access::Daemon(client)) => daemon(&mut checks, &client.status()?.node),
+        Ok(Access::Daemon(client)) => daemon(&mut checks, &client.status()?),
         Ok(Access::Store(store)) => {
             if args.rebuild {
                 let rebuilt = store
@@ -83,8 +83,11 @@ pub fn run(args: &DoctorArgs, config: Option<&Path>) -> Result<Outcome> {
     Ok(if fine { Outcome::Done } else { Outcome::Failed })
 }
 
-fn daemon(checks: &mut Checks, status: &Status) {
+fn daemon(checks: &mut Checks, status: &DaemonStatus) {
+    let rights = report::describe(&status.rights);
+    let status = &status.node;
     checks.add("daemon", Ok(format!("runs, version {}", status.version)));
+    checks.add("rights", Ok(rights));
     let counts = format!(
         "{} held, {} seeded",
         status.contents_held, status.contents_seeded

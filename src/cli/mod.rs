@@ -37,6 +37,7 @@ mod signals;
 mod store_access;
 mod umount;
 mod unseed;
+mod user;
 mod values;
 mod verify;
 
@@ -71,6 +72,11 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args, parent: Option<&background::Parent>) -> Result<Outcome> {
     let config = args.config.as_deref();
+    match &args.command {
+        Command::Mount(mount) => user::become_named(&mount.user)?,
+        Command::Seed(seed) => user::become_named(&seed.user)?,
+        _ => {}
+    }
     match args.command {
         Command::Mount(mount) => mount::run(&mount, config, parent),
         Command::Umount(umount) => umount::run(&umount, config),

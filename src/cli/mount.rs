@@ -13,6 +13,7 @@ use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::mount::{Mounted, NodeSource};
+use crate::node::rights;
 use crate::node::seeding::{self, Seeder};
 
 /// The part of the time to end that unmounting may take; the node gets the rest.
@@ -34,6 +35,11 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
         None if !args.foreground => return background::start(&node_config.store),
         None => {}
         Some(parent) => parent.leave_its_session(),
+    }
+    // SAFETY: it takes and touches nothing.
+    if unsafe { libc::geteuid() } == 0 {
+        // Others need a helper that is setuid to unmount.
+        rights::gain_no_privileges();
     }
     let notice = |line: &str| match parent {
         Some(parent) => parent.tell_notice(line),

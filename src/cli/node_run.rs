@@ -1,5 +1,8 @@
 //! Starting a node for a command, and ending it in time.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -7,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::descriptor_limit;
-use crate::node::{Config, Node, StartError};
+use crate::node::{Config, Node, StartError, rights};
 use crate::store::StoreError;
 
 /// Starts the node; `notice` hears what the user should know.
@@ -26,6 +29,18 @@ pub fn start(config: Config, notice: impl Fn(&str)) -> Result<Node> {
         ));
     }
     Ok(node)
+}
+
+/// Gives up what a command that runs a node in `store`, mounts nothing and writes nowhere else does
+/// not need. To be called before threads are started.
+pub fn confine(store: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(store)
+        .with_context(|| format!("cannot use {} as the store", store.display()))?;
+    rights::write_only_in(store);
+    Ok(())
 }
 
 /// Stops the node, and waits for it no longer than `limit`. What is left undone then is what a

@@ -10,6 +10,7 @@ use super::args::ReportArgs;
 use super::exit_codes::Outcome;
 use super::{human, settings};
 use crate::control::{Client, DaemonStatus};
+use crate::node::rights::Rights;
 use crate::node::{PeerStatus, Status};
 
 pub fn status(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
@@ -56,6 +57,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
     let uptime = Duration::try_from_secs_f64(node.uptime_seconds).unwrap_or_default();
     let rows = [
         row("daemon", format!("{what}, process {}", status.pid)),
+        row("rights", describe(&status.rights)),
         row("version", node.version.clone()),
         row("running for", human::duration(uptime)),
         row("listening on", node.address.to_string()),
@@ -113,6 +115,24 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         ]);
     }
     human::table(out, &rows, true)
+}
+
+/// What a daemon may do, in a line.
+pub fn describe(rights: &Rights) -> String {
+    let root = match (rights.uid, rights.capabilities) {
+        (uid, 0) => format!("user {uid}"),
+        (0, _) => "root".to_owned(),
+        (uid, _) => format!("user {uid} with capabilities"),
+    };
+    let gains = match rights.no_new_privileges {
+        true => "gains none",
+        false => "may gain more by setuid programs",
+    };
+    let writes = match rights.writes_only_in_store {
+        true => "writes in its store only, runs no programs",
+        false => "writes where its user may",
+    };
+    format!("{root}; {gains}; {writes}")
 }
 
 /// What the store takes, and what it must keep to.

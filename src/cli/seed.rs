@@ -41,6 +41,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
         Err(error) => return Err(error.into()),
     }
     drop(client);
+    node_run::confine(&node_config.store)?;
     let (tell_event, events) = mpsc::channel();
 
     let shown = Arc::new(Shown::default());

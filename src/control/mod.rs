@@ -54,6 +54,7 @@ pub use server::{Daemon, Server, ServerError};
 pub use upkeep::ScrubEvent;
 
 use crate::node::Status;
+use crate::node::rights::Rights;
 
 /// What the daemon of a store is and does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ pub struct DaemonStatus {
     pub command: String,
     /// Where it has mounted the network, if it has.
     pub mountpoint: Option<PathBuf>,
+    /// What it may do.
+    #[serde(default)]
+    pub rights: Rights,
     /// What its node tells.
     #[serde(flatten)]
     pub node: Status,

@@ -27,6 +27,7 @@ use super::server::Daemon;
 use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
+use crate::node::rights::Rights;
 use crate::node::{ContentInfo, Failure, Pending, Reader};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
@@ -83,6 +84,7 @@ async fn status(State(shared): Access) -> Response {
         pid: std::process::id(),
         command: shared.daemon.command.to_owned(),
         mountpoint: shared.daemon.mountpoint.clone(),
+        rights: Rights::in_force(),
         node: shared.daemon.node.status(),
     }))
     .await

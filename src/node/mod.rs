@@ -28,6 +28,7 @@ mod readahead;
 mod reader;
 mod reassembly;
 mod repair;
+pub mod rights;
 mod runs;
 mod scratch;
 pub mod seeding;

@@ -21,6 +21,7 @@ mod programs;
 mod publish;
 mod rate_limits;
 mod recent;
+mod rights;
 mod seed_get;
 mod seeding;
 mod stalled;

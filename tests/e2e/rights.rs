@@ -1,0 +1,362 @@
+//! What a daemon may do: less than who started it, where that is possible.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::common::{
+    Detach, Node, Place, Process, SOON, Settings, cjp2pfs, is_mounted, on_path, run, wait,
+};
+use cjp2pfs::node::rights::{self, Rights};
+
+/// Some user who is nobody in particular.
+const USER: u32 = 54_321;
+const GROUP: u32 = 54_322;
+
+fn is_root() -> bool {
+    // SAFETY: geteuid takes and touches nothing.
+    unsafe { libc::geteuid() == 0 }
+}
+
+macro_rules! requires_root {
+    () => {
+        if !is_root() {
+            println!("skipped: only root can become another user");
+            return;
+        }
+    };
+}
+
+/// The fields of `/proc/PID/status`.
+fn status_of(pid: i32) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields
+        .map(|(name, value)| (name.to_owned(), value.trim().replace('\t', " ")))
+        .collect()
+}
+
+/// A user whom the system knows: `fusermount3` mounts for no others.
+const NOBODY: u32 = 65_534;
+
+/// A folder that [`USER`] owns, within its reach.
+fn owned(place: &Place, name: &str) -> std::path::PathBuf {
+    owned_by(place, name, USER, GROUP)
+}
+
+fn owned_by(place: &Place, name: &str, user: u32, group: u32) -> std::path::PathBuf {
+    let folder = place.folder(name);
+    fs::set_permissions(folder.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&folder, Some(user), Some(group)).unwrap();
+    folder
+}
+
+/// Runs `what` on a thread whose rights have been given up, which are each thread's own.
+fn confined(store: &Path, what: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let store = store.to_owned();
+    let thread = std::thread::spawn(move || {
+        rights::write_only_in(&store);
+        what();
+        let _ = done.send(());
+    });
+    let _ = ended.recv_timeout(SOON);
+    assert!(thread.is_finished() || ended.recv_timeout(Duration::from_secs(1)).is_err());
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn who_is_confined_to_the_store_writes_only_there() {
+    let place = Place::new();
+    let (store, outside) = (place.folder("store"), place.folder("outside"));
+    fs::write(outside.join("file"), "content").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let inside = store.clone();
+    confined(&store, move || {
+        if !Rights::in_force().writes_only_in_store {
+            println!("skipped: this kernel has no Landlock");
+            return;
+        }
+        fs::write(inside.join("file"), "content").unwrap();
+        fs::create_dir(inside.join("folder")).unwrap();
+        fs::rename(inside.join("file"), inside.join("folder/file")).unwrap();
+        fs::remove_file(inside.join("folder/file")).unwrap();
+        assert_eq!(fs::read(outside.join("file")).unwrap(), b"content");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+        let denied = |result: std::io::Result<()>, what: &str| {
+            assert_eq!(
+                result.unwrap_err().kind(),
+                ErrorKind::PermissionDenied,
+                "{what}"
+            );
+        };
+        let file = outside.join("file");
+        denied(File::create(outside.join("new")).map(drop), "a new file");
+        denied(
+            File::options().append(true).open(&file).map(drop),
+            "appending",
+        );
+        denied(fs::remove_file(&file), "removing");
+        denied(fs::create_dir(outside.join("folder")), "a folder");
+        denied(fs::rename(&file, inside.join("file")), "moving it in");
+        denied(
+            std::os::unix::fs::symlink("x", outside.join("link")),
+            "a link",
+        );
+        denied(
+            std::net::TcpStream::connect(address).map(drop),
+            "a TCP connection",
+        );
+        denied(TcpListener::bind("127.0.0.1:0").map(drop), "a TCP port");
+        denied(Command::new("true").status().map(drop), "a program");
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    });
+    // Only that thread.
+    fs::write(place.path("outside/file"), "more").unwrap();
+}
+
+#[test]
+fn a_seeding_node_tells_what_it_gave_up() {
+    let place = Place::new();
+    let file = place.file("content", 100_000);
+    let node = Node::seed(Settings::new(place.path("store")), &[&file.path], 1);
+    let rights = node.status()["rights"].clone();
+    let seen = status_of(node.process.pid());
+    assert_eq!(seen["NoNewPrivs"], "1");
+    assert_eq!(rights["no_new_privileges"], true);
+    let held = &rights["writes_only_in_store"];
+    println!("held to its store: {held}");
+    let mut status = cjp2pfs();
+    status
+        .arg("status")
+        .arg("--store")
+        .arg(&node.settings.store);
+    let text = run(&mut status, SOON).ok().text();
+    assert!(text.contains("gains none"), "{text}");
+    assert_eq!(
+        text.contains("writes in its store only"),
+        *held == true,
+        "{text}"
+    );
+    let mut doctor = cjp2pfs();
+    doctor
+        .arg("doctor")
+        .arg("--store")
+        .arg(&node.settings.store);
+    let text = run(&mut doctor, SOON).text();
+    assert!(text.contains("gains none"), "{text}");
+    // It serves all the same.
+    let output = place.path("copy");
+    let other = Settings::new(place.path("other")).peer(node.address);
+    run(&mut other.get(&file.sha256, &output), SOON).ok();
+    file.is_in(&output);
+    node.stop();
+}
+
+/// What a web page could reach: it can make a browser connect to any TCP port of this machine.
+#[test]
+fn a_node_listens_on_no_tcp_port() {
+    let place = Place::new();
+    let file = place.file("content", 1000);
+    let node = Node::seed(Settings::new(place.path("store")), &[&file.path], 1);
+    let proc = format!("/proc/{}", node.process.pid());
+    let sockets: Vec<String> = fs::read_dir(format!("{proc}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    let listed = |table: &str| -> Vec<String> {
+        let text = fs::read_to_string(format!("{proc}/net/{table}")).unwrap_or_default();
+        let inode = |line: &str| line.split_whitespace().nth(9).map(str::to_owned);
+        text.lines().skip(1).filter_map(inode).collect()
+    };
+    assert!(
+        listed("udp").iter().any(|inode| sockets.contains(inode)),
+        "{sockets:?}"
+    );
+    for table in ["tcp", "tcp6"] {
+        assert!(
+            !listed(table).iter().any(|inode| sockets.contains(inode)),
+            "{table}"
+        );
+    }
+    node.stop();
+}
+
+/// What is seeded may lie anywhere, also what is named when the node runs already.
+#[test]
+fn a_folder_can_be_seeded_later() {
+    let place = Place::new();
+    let file = place.file("content", 1000);
+    let node = Node::seed(Settings::new(place.path("store")), &[&file.path], 1);
+    let later = place.file("elsewhere/later", 200_000);
+    let mut seed = node.settings.command("seed");
+    run(seed.arg(place.path("elsewhere")), SOON).ok();
+    let output = place.path("copy");
+    let other = Settings::new(place.path("other")).peer(node.address);
+    run(&mut other.get(&later.sha256, &output), SOON).ok();
+    later.is_in(&output);
+    node.stop();
+}
+
+/// Root's own folders are out of reach of the user that it becomes, its configuration too.
+#[test]
+fn the_configuration_of_root_is_left_with_root() {
+    requires_root!();
+    let place = Place::new();
+    let store = owned(&place, "store");
+    let file = place.file("content", 1000);
+    let home = place.folder("home");
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    let (user, group) = (USER.to_string(), GROUP.to_string());
+    let settings = Settings::new(&store).with(&["--uid", &user, "--gid", &group]);
+    let mut command = settings.command("seed");
+    command
+        .env("HOME", &home)
+        .env_remove("XDG_CONFIG_HOME")
+        .arg(&file.path);
+    let node = Node::start(settings, &mut command);
+    assert_eq!(node.status()["rights"]["uid"], USER);
+    node.stop();
+}
+
+#[test]
+fn a_seeding_node_of_root_becomes_another_user() {
+    requires_root!();
+    let place = Place::new();
+    let store = owned(&place, "store");
+    let file = place.file("content", 100_000);
+    let (user, group) = (USER.to_string(), GROUP.to_string());
+    let settings = Settings::new(&store).with(&["--uid", &user, "--gid", &group]);
+    let node = Node::seed(settings, &[&file.path], 1);
+    let seen = status_of(node.process.pid());
+    assert_eq!(seen["Uid"], [&*user; 4].join(" "));
+    assert_eq!(seen["Gid"], [&*group; 4].join(" "));
+    assert_eq!(seen["Groups"], "");
+    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        assert_eq!(u64::from_str_radix(&seen[set], 16), Ok(0), "{set}");
+    }
+    assert_eq!(node.status()["rights"]["uid"], USER);
+    assert_eq!(node.status()["rights"]["capabilities"], 0);
+    for entry in fs::read_dir(&store).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), USER, "{entry:?}");
+    }
+    let output = place.path("copy");
+    let other = Settings::new(place.path("other")).peer(node.address);
+    run(&mut other.get(&file.sha256, &output), SOON).ok();
+    file.is_in(&output);
+    node.stop();
+}
+
+#[test]
+fn a_mount_of_root_is_made_by_the_other_user() {
+    requires_root!();
+    requires_mount!();
+    if !on_path("fusermount3") {
+        println!("skipped: no fusermount3");
+        return;
+    }
+    let mode = fs::metadata("/dev/fuse").unwrap().mode();
+    if mode & 0o006 != 0o006 {
+        println!("skipped: /dev/fuse is not for everybody here");
+        return;
+    }
+    let place = Place::new();
+    let (store, at) = (
+        owned_by(&place, "store", NOBODY, NOBODY),
+        owned_by(&place, "mnt", NOBODY, NOBODY),
+    );
+    let file = place.file("content", 300_000);
+    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
+    let _detach = Detach(at.clone());
+    let (user, group) = (NOBODY.to_string(), NOBODY.to_string());
+    let settings = Settings::new(&store)
+        .peer(seeder.address)
+        .with(&["--uid", &user, "--gid", &group]);
+    let mut command = settings.command("mount");
+    command.arg("-f").arg(&at);
+    let mut node = Node::start(settings, &mut command);
+    wait("the mount", SOON, || is_mounted(&at).then_some(()));
+    assert_eq!(status_of(node.process.pid())["Uid"], [&*user; 4].join(" "));
+    // Root itself may not look into the mount of another user; that user may.
+    let mut cat = Command::new("cat");
+    cat.arg(at.join(&file.sha256)).uid(NOBODY).gid(NOBODY);
+    file.is(&run(&mut cat, SOON).ok().stdout);
+    assert!(node.process.stop(SOON).success(), "{}", node.said());
+    assert!(!is_mounted(&at));
+}
+
+#[test]
+fn only_root_becomes_another_user() {
+    requires_root!();
+    let place = Place::new();
+    let store = owned(&place, "store");
+    // The program may lie where that user cannot go; a copy can be run by all.
+    let program = place.path("cjp2pfs");
+    fs::copy(cjp2pfs().get_program(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let file = place.file("content", 1000);
+    let mut seed = Command::new(&program);
+    seed.env("HOME", "/nonexistent");
+    seed.args([
+        "seed",
+        "--uid",
+        "1",
+        "--gid",
+        "1",
+        "--no-bootstrap",
+        "--no-lan",
+        "--store",
+    ])
+    .arg(&store)
+    .arg(&file.path)
+    .uid(USER)
+    .gid(GROUP);
+    let said = run(&mut seed, SOON).failed(1);
+    assert!(said.contains("only root can run this as user 1"), "{said}");
+    // As oneself is no change.
+    let mut seed = Process::start(
+        Command::new(&program)
+            .env("HOME", "/nonexistent")
+            .args([
+                "seed",
+                "--uid",
+                &USER.to_string(),
+                "--gid",
+                &GROUP.to_string(),
+            ])
+            .args([
+                "--no-bootstrap",
+                "--no-lan",
+                "--bind",
+                "127.0.0.1:0",
+                "--store",
+            ])
+            .arg(&store)
+            .arg(&file.path)
+            .uid(USER)
+            .gid(GROUP),
+    );
+    wait("the node", SOON, || {
+        store.join("control.sock").exists().then_some(())
+    });
+    seed.stop(SOON);
+}
