@@ -115,6 +115,7 @@ impl Listing {
         for (name, entry) in entries {
             let attributes = match &entry {
                 PlaceEntry::Folder(place) => Attributes::folder(places::number(place)),
+                PlaceEntry::Published(attributes) => *attributes,
                 PlaceEntry::Content(info) => Attributes {
                     ino: Ino::of_content(&info.id),
                     folder: false,

@@ -68,6 +68,10 @@ impl Source for NodeSource {
         self.node.latest(of, done)
     }
 
+    fn goes_on(&self, of: &KeyedName) -> bool {
+        self.node.known_latest(of).is_some()
+    }
+
     fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
         let names = self.node.known_names(limit).into_iter();
         let name = |(of, latest): (KeyedName, Latest)| (of, ContentId::sha256(latest.sha256.0));

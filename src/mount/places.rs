@@ -84,6 +84,8 @@ impl Place {
 pub enum PlaceEntry {
     /// A folder in it.
     Folder(Place),
+    /// A published folder, as `stat` shows it.
+    Published(Attributes),
     /// Content.
     Content(ContentInfo),
 }
@@ -92,7 +94,7 @@ pub enum PlaceEntry {
 pub fn list(
     place: Option<&Place>,
     names: &[(KeyedName, ContentId)],
-    info: impl Fn(ContentId) -> Option<ContentInfo>,
+    of_content: impl Fn(KeyedName, ContentId) -> Option<PlaceEntry>,
 ) -> Vec<(String, PlaceEntry)> {
     let Some(place) = place else {
         let mut keys: Vec<PublicKey> = names.iter().map(|(of, _)| of.key).collect();
@@ -104,7 +106,7 @@ pub fn list(
     let entry = |(name, id): (String, Option<ContentId>)| {
         let entry = match id {
             // Content of which nothing is known yet appears when it is named.
-            Some(id) => PlaceEntry::Content(info(id)?),
+            Some(id) => of_content(place.name(name.as_bytes()).ok()?, id)?,
             None => PlaceEntry::Folder(Place::Below(place.name(name.as_bytes()).ok()?)),
         };
         Some((name, entry))
@@ -183,19 +185,19 @@ mod tests {
             named("docs/y", 3),
             named("docsz", 4),
         ];
-        let info = |id| {
-            Some(ContentInfo {
+        let info = |_, id| {
+            Some(PlaceEntry::Content(ContentInfo {
                 id,
                 length: 1,
                 proven: true,
                 verified: crate::node::Verified::Yes,
                 present: 1,
-            })
+            }))
         };
         let shown = |place: Option<&Place>| -> Vec<String> {
             let entries = list(place, &names, info).into_iter();
             let text = |(name, entry)| match entry {
-                PlaceEntry::Folder(_) => format!("{name}/"),
+                PlaceEntry::Folder(_) | PlaceEntry::Published(_) => format!("{name}/"),
                 PlaceEntry::Content(info) => format!("{name} {}", info.id.hash.0[0]),
             };
             entries.map(text).collect()

@@ -39,6 +39,12 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// Whether names are known that go on below `of`. Never waits.
+    fn goes_on(&self, of: &KeyedName) -> bool {
+        let _ = of;
+        false
+    }
+
     /// Names that are known and what they stand for, at most `limit` of them.
     fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
         let _ = limit;
