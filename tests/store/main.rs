@@ -5,7 +5,6 @@ mod complete;
 mod full;
 mod hashing;
 mod import;
-mod killed;
 mod lent;
 mod limits;
 mod names;
