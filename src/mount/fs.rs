@@ -7,6 +7,7 @@
 mod files;
 mod listing;
 mod lookup;
+mod streams;
 mod trees;
 
 use std::ffi::OsStr;
@@ -21,9 +22,9 @@ use super::errno::Errno;
 use super::folders::{OpenFolder, attributes_of};
 use super::handles::{Fh, Handles};
 use super::inodes::{Ino, Inodes, OpenMode, Passage};
-use super::places::Places;
+use super::places::{Place, Places};
 use super::published::{Published, Spot};
-use super::source::{Source, Space};
+use super::source::{Source, Space, Streaming};
 use super::watcher::Watcher;
 use super::xattrs;
 use crate::content::listing::What;
@@ -59,11 +60,13 @@ impl<K, F: FnOnce(Result<Opened<K>, Errno>) + Send + 'static> Opening<K> for F {
     }
 }
 
-struct OpenFile<R> {
+struct OpenFile<R, W> {
     ino: Ino,
     mode: OpenMode,
     /// `None` where the kernel reads by itself.
     reader: Option<R>,
+    /// In place of a reader, where it is a stream.
+    stream: Option<Box<dyn Streaming<W>>>,
 }
 
 /// One of the ways to read from a handle.
@@ -75,7 +78,7 @@ pub struct FileSystem<S: Source, K = ()> {
     source: S,
     inodes: Inodes<K>,
     places: Places,
-    files: Handles<OpenFile<S::Reader>>,
+    files: Handles<OpenFile<S::Reader, S::Waiting>>,
     folders: Handles<OpenFolder>,
     published: Published,
     watcher: Watcher<S::Waiting>,
@@ -116,13 +119,17 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     }
 
     fn is_folder(&self, ino: Ino) -> bool {
-        ino.folder().is_some() || self.places.get(ino).is_some()
+        let place = self.places.get(ino);
+        ino.folder().is_some() || place.is_some_and(|place| !matches!(place, Place::Stream(_)))
     }
 
     /// What `stat` shows. Never waits.
     pub fn attributes(&self, ino: Ino) -> Result<Attributes, Errno> {
         if self.is_folder(ino) {
             return Ok(Attributes::folder(ino));
+        }
+        if let Some(of) = self.places.stream(ino) {
+            return self.stream_attributes(ino, &of);
         }
         if let Some(spot) = Spot::of(ino)
             && let Some(tree) = self.published.tree_on(spot.way)

@@ -4,7 +4,11 @@
 //! latest/                      keys of which a name is known
 //! latest/<key>/                its names, as far as they are known
 //! latest/<key>/docs/           names that begin with `docs/`
+//! stream/<key>/                streams are found when they are named
 //! ```
+//! In the name of a stream a slash is written `%2F`: a part of such a name is nothing that could be
+//! asked for.
+//!
 //! Peers know whole names only. So a part that nobody has published by itself is a folder, in which
 //! the name may go on; see [`Named::Folder`](crate::node::Named).
 
@@ -27,6 +31,10 @@ pub enum Place {
     Key(PublicKey),
     /// What a name begins with.
     Below(KeyedName),
+    /// A key: its streams.
+    Streams(PublicKey),
+    /// A stream, which is no folder but grows, and so has no inode of content.
+    Stream(KeyedName),
 }
 
 /// The key that `name` stands for in `latest/`.
@@ -46,6 +54,11 @@ impl Place {
         let name = std::str::from_utf8(name).map_err(|_| Errno::ENOENT)?;
         let (key, text) = match self {
             Self::Key(key) => (*key, name.parse()),
+            Self::Streams(key) => {
+                let name = name.replace("%2F", "/").replace("%2f", "/");
+                (*key, name.parse())
+            }
+            Self::Stream(_) => return Err(Errno::ENOTDIR),
             Self::Below(of) => (of.key, format!("{}/{name}", of.name).parse()),
         };
         let name = text.map_err(|_| Errno::ENOENT)?;
@@ -64,7 +77,7 @@ impl Place {
                     .as_str()
                     .strip_prefix(above.name.as_str())
                     .and_then(|rest| rest.strip_prefix('/')),
-                Self::Below(_) => None,
+                Self::Below(_) | Self::Streams(_) | Self::Stream(_) => None,
             };
             match rest.map(|rest| rest.split_once('/').ok_or(rest)) {
                 Some(Ok((part, _))) => {
@@ -139,7 +152,15 @@ impl Places {
         Attributes::folder(ino)
     }
 
-    /// The folder with this number.
+    /// The stream with this number.
+    pub fn stream(&self, ino: Ino) -> Option<KeyedName> {
+        match self.get(ino)? {
+            Place::Stream(of) => Some(of),
+            _ => None,
+        }
+    }
+
+    /// The folder or stream with this number.
     pub fn get(&self, ino: Ino) -> Option<Place> {
         self.table().get(&ino).map(|known| known.place.clone())
     }

@@ -24,6 +24,7 @@ mod recent;
 mod seed_get;
 mod seeding;
 mod stalled;
+mod stream;
 mod unmounted;
 mod upkeep;
 mod usage;

@@ -19,6 +19,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         if self.is_folder(ino) {
             return opening.done(Err(Errno::EISDIR));
         }
+        if let Some(of) = self.places.stream(ino) {
+            return opening.done(self.open_stream(ino, &of));
+        }
         let Some((id, _)) = self.inodes.content(ino) else {
             return opening.done(Err(Errno::ESTALE));
         };
@@ -90,7 +93,12 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         passage: Option<Arc<Passage<K>>>,
         reader: Option<S::Reader>,
     ) -> Opened<K> {
-        let fh = self.files.insert(OpenFile { ino, mode, reader });
+        let fh = self.files.insert(OpenFile {
+            ino,
+            mode,
+            reader,
+            stream: None,
+        });
         Opened { fh, mode, passage }
     }
 
@@ -116,6 +124,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);
+        if let Some(stream) = file.as_ref().and_then(|file| file.stream.as_ref()) {
+            return self.read_stream(&**stream, offset, length, pid, done);
+        }
         let Some(reader) = file.as_ref().and_then(|file| file.reader.as_ref()) else {
             return done(Err(Errno::EBADF));
         };

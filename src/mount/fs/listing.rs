@@ -33,7 +33,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             // wants to see what is in it means a name that does not exist.
             return done(Err(Errno::ENOENT));
         }
-        if ino == Ino::LATEST || place.is_some() {
+        if ino == Ino::LATEST || ino == Ino::STREAM || place.is_some() {
             let listing = Mutex::new(None);
             return done(Ok(self.folders.insert(OpenFolder::Place {
                 ino,
@@ -63,6 +63,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
 
     /// What is in a folder that is made by naming it, now.
     fn look_into(&self, ino: Ino, place: Option<&Place>) -> Listing {
+        if ino == Ino::STREAM {
+            // Streams are found when they are named.
+            return Listing::of_place(ino, Vec::new());
+        }
         let names = self.source.names(LISTING_LIMIT);
         let entries = places::list(place, &names, |of, id| {
             let info = self.source.info(id)?;
@@ -116,7 +120,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     fn look(&self, folder: Folder) -> Listing {
         let (mut named, mut contents) = (Vec::new(), Vec::new());
         match folder {
-            Folder::Latest => {}
+            Folder::Latest | Folder::Stream => {}
             Folder::Root | Folder::Blake3 => contents = self.source.contents(LISTING_LIMIT),
             Folder::Published => {
                 let all = self.published.listings();

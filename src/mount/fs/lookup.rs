@@ -26,6 +26,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     {
         if let Some(place) = self.places.get(parent) {
             return match place.name(name.as_bytes()) {
+                Ok(of) if matches!(place, Place::Streams(_)) => self.lookup_stream(of, pid, done),
                 Ok(of) => self.lookup_latest(of, pid, done),
                 Err(errno) => done(Err(errno)),
             };
@@ -33,6 +34,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         if parent == Ino::LATEST {
             let key = places::parse_key(name.as_bytes());
             return done(key.map(|key| self.places.tell(Place::Key(key))));
+        }
+        if parent == Ino::STREAM {
+            let key = places::parse_key(name.as_bytes());
+            return done(key.map(|key| self.places.tell(Place::Streams(key))));
         }
         let Some(folder) = parent.folder() else {
             return match Spot::of(parent) {
