@@ -38,7 +38,7 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "status" -d 'Show wh
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "peers" -d 'Show the peers that the daemon of the store knows'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "recent" -d 'Show what the peers say that they have, the latest named first'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "explain" -d 'Tell why content is not here yet: which bytes, which peers, what they answered'
-complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "publish" -d 'Publish a file under a name that can stand for something else later'
+complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "publish" -d 'Publish a file or folder under a name that can stand for something else later'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "unpublish" -d 'Publish nothing under a name any more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "ls" -d 'List the content that is held: how much of it, when it was used, whether it is pinned'
 complete -c cjp2pfs -n "__fish_cjp2pfs_needs_command" -f -a "pin" -d 'Never give up this content, be it held now or later'

@@ -210,7 +210,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--verbose[Tell more on standard error; -vv and -vvv tell still more]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-'::path -- A file:_files' \
+'::path -- A file or folder:_files' \
 && ret=0
 ;;
 (unpublish)
@@ -334,7 +334,7 @@ _cjp2pfs_commands() {
 'peers:Show the peers that the daemon of the store knows' \
 'recent:Show what the peers say that they have, the latest named first' \
 'explain:Tell why content is not here yet\: which bytes, which peers, what they answered' \
-'publish:Publish a file under a name that can stand for something else later' \
+'publish:Publish a file or folder under a name that can stand for something else later' \
 'unpublish:Publish nothing under a name any more' \
 'ls:List the content that is held\: how much of it, when it was used, whether it is pinned' \
 'pin:Never give up this content, be it held now or later' \

@@ -257,8 +257,8 @@ impl Model {
                         "twice: {range:?} of {id}"
                     );
                 }
-                Event::Latest(_) | Event::LatestAsked { .. } => {
-                    panic!("nobody asked what was published");
+                Event::Latest(_) | Event::LatestAsked { .. } | Event::Block(_) => {
+                    panic!("nobody asked for what keys sign");
                 }
                 Event::Claimed { id, length, by, .. } => {
                     assert!(self.named.contains(&id) && length > 0 && !by.is_empty());

@@ -94,14 +94,18 @@ pub enum Command {
     /// Asks the daemon of the store. Also tells whether content is complete, and where it lies.
     Explain(ExplainArgs),
 
-    /// Publish a file under a name that can stand for something else later
+    /// Publish a file or folder under a name that can stand for something else later
     ///
-    /// Hashes the file, serves it, and signs with the node's key that it is what the name now stands
-    /// for. Prints the path under which it is found on every mount: latest/KEY/NAME. Publishing again
-    /// under the same name replaces it. Others find it while a daemon (mount or seed) runs.
+    /// Seeds it, and signs with the node's key that it is what the name now stands for. Prints the
+    /// path under which it is found on every mount: latest/KEY/NAME. What changes in it is published
+    /// by itself while a daemon (mount or seed) runs, and others find it then. Publishing something
+    /// else under the same name replaces it; --list tells the hash, or a folder's id, that each name
+    /// has now.
     Publish(PublishArgs),
 
     /// Publish nothing under a name any more
+    ///
+    /// The file or folder is still seeded; unseed ends that.
     Unpublish(UnpublishArgs),
 
     /// List the content that is held: how much of it, when it was used, whether it is pinned
@@ -477,7 +481,7 @@ pub struct ExplainArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct PublishArgs {
-    /// A file
+    /// A file or folder
     #[arg(value_name = "PATH", required_unless_present = "list", conflicts_with = "list", value_hint = ValueHint::AnyPath)]
     pub path: Option<PathBuf>,
 

@@ -13,6 +13,7 @@ use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::mount::{Mounted, NodeSource};
+use crate::node::publishing;
 use crate::node::rights;
 use crate::node::seeding::{self, Seeder};
 
@@ -57,6 +58,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     let store = node.store().dir().to_owned();
     let seeder = Seeder::start(node.store().clone(), seeding::Options::default(), &[])
         .context("cannot start seeding")?;
+    publishing::follow(&node, &seeder);
     let source = NodeSource::new(node.clone(), store).with_seeder(seeder.clone());
     let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
     let asked = end.clone();

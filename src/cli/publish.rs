@@ -57,7 +57,7 @@ pub fn publish(args: &PublishArgs, config: Option<&Path>) -> Result<Outcome> {
                 bar.set_position(done);
                 !interrupted.load(Ordering::Relaxed)
             };
-            let prepared = match prepare(&store, &path, &told) {
+            let prepared = match prepare(&store, None, &path, &told) {
                 Err(PublishError::Interrupted) => return Ok(Outcome::Interrupted(libc::SIGINT)),
                 prepared => prepared?,
             };

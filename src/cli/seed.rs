@@ -18,6 +18,7 @@ use super::args::SeedArgs;
 use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Client, ClientError, Daemon, Server};
+use crate::node::publishing;
 use crate::node::seeding::{Options, SeededRoot, Seeder};
 use crate::store::StoreError;
 use shown::Shown;
@@ -64,6 +65,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
         .collect();
     let seeder =
         Seeder::start(node.store().clone(), options, &named).context("cannot start seeding")?;
+    publishing::follow(&node, &seeder);
     let (asked, stop) = (tell_event.clone(), Arc::clone(&shown));
     let server = Server::start(Daemon {
         node: node.clone(),

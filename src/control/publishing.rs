@@ -225,7 +225,7 @@ fn publish_now(
         progress.length.store(length, Ordering::Relaxed);
         !progress.unwanted.load(Ordering::Relaxed)
     };
-    let (sha256, real) = prepare(node.store(), path, &tell)?;
+    let (sha256, real) = prepare(node.store(), shared.daemon.seeder.as_ref(), path, &tell)?;
     let signed = node.publish(name, sha256, &real)?;
     let published = Published {
         name: name.clone(),

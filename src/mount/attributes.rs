@@ -124,7 +124,7 @@ impl Attributes {
     pub fn links(&self) -> u32 {
         match (self.folder, self.ino) {
             (false, _) => 1,
-            (true, Ino::ROOT) => 6,
+            (true, Ino::ROOT) => 7,
             (true, _) => 2,
         }
     }

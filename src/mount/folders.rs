@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::attributes::{Attributes, Listed};
 use super::inodes::Ino;
-use super::names::{BLAKE3_FOLDER, Folder, LATEST_FOLDER, PUBLISHED_FOLDER, SEEDING_FOLDER};
+use super::names::{
+    BLAKE3_FOLDER, Folder, LATEST_FOLDER, PUBLISHED_FOLDER, SEEDING_FOLDER, STREAM_FOLDER,
+};
 use super::places::{self, Place, PlaceEntry};
 use super::published::Spot;
 use crate::content::listing::{Node, Tree, What};
@@ -76,7 +78,7 @@ impl Listing {
         let kind = match folder {
             Folder::Root => Some(Kind::Sha256),
             Folder::Blake3 => Some(Kind::Blake3),
-            Folder::Published | Folder::Seeding | Folder::Latest => None,
+            Folder::Published | Folder::Seeding | Folder::Latest | Folder::Stream => None,
         };
         contents.retain(|info| Some(info.id.kind) == kind);
         let own = Ino::of_folder(folder);
@@ -89,6 +91,7 @@ impl Listing {
                     (PUBLISHED_FOLDER, Ino::FOLDERS),
                     (SEEDING_FOLDER, Ino::SEEDING),
                     (LATEST_FOLDER, Ino::LATEST),
+                    (STREAM_FOLDER, Ino::STREAM),
                 ]
                 .map(fixed),
             );
@@ -104,7 +107,7 @@ impl Listing {
     /// Of the folder `ino`, which is made by naming it.
     #[must_use]
     pub fn of_place(ino: Ino, entries: Vec<(String, PlaceEntry)>) -> Self {
-        let parent = if ino == Ino::LATEST {
+        let parent = if ino == Ino::LATEST || ino == Ino::STREAM {
             Ino::ROOT
         } else {
             Ino::LATEST
@@ -115,6 +118,7 @@ impl Listing {
         for (name, entry) in entries {
             let attributes = match &entry {
                 PlaceEntry::Folder(place) => Attributes::folder(places::number(place)),
+                PlaceEntry::Published(attributes) => *attributes,
                 PlaceEntry::Content(info) => Attributes {
                     ino: Ino::of_content(&info.id),
                     folder: false,
@@ -300,6 +304,7 @@ mod tests {
                 "folder",
                 "seeding",
                 "latest",
+                "stream",
                 &"aa".repeat(32)
             ]
         );

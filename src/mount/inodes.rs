@@ -29,6 +29,8 @@ impl Ino {
     pub const SEEDING: Self = Self(4);
     /// `latest/`.
     pub const LATEST: Self = Self(5);
+    /// `stream/`.
+    pub const STREAM: Self = Self(6);
 
     /// The number that content of this id has, but for a collision: the head of its hash, so that
     /// a file keeps its number from mount to mount. Between 2^62 and 2^63, apart from the folders'
@@ -48,6 +50,7 @@ impl Ino {
             Folder::Published => Self::FOLDERS,
             Folder::Seeding => Self::SEEDING,
             Folder::Latest => Self::LATEST,
+            Folder::Stream => Self::STREAM,
         }
     }
 
@@ -60,6 +63,7 @@ impl Ino {
             Self::FOLDERS => Some(Folder::Published),
             Self::SEEDING => Some(Folder::Seeding),
             Self::LATEST => Some(Folder::Latest),
+            Self::STREAM => Some(Folder::Stream),
             _ => None,
         }
     }

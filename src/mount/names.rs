@@ -3,6 +3,7 @@
 //! ```text
 //! <sha256>[.anything]         content by SHA-256
 //! blake3/<hex>[.anything]     content by BLAKE3
+//! stream/<key>/<name>         a stream that a key signs (see `places`)
 //! latest/<key>/<name>         what a key has published under a name (see `places`)
 //! folder/<sha256>/...         a published folder, by the SHA-256 of its listing
 //! seeding/<name>/...          what this node seeds
@@ -28,6 +29,8 @@ pub const PUBLISHED_FOLDER: &str = "folder";
 
 /// The name of the folder of what this node seeds.
 pub const SEEDING_FOLDER: &str = "seeding";
+/// The name of the folder of streams.
+pub const STREAM_FOLDER: &str = "stream";
 
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 64;
@@ -45,6 +48,8 @@ pub enum Folder {
     Published,
     /// `seeding/`.
     Seeding,
+    /// `stream/`: keys.
+    Stream,
 }
 
 /// What a name stands for.
@@ -73,6 +78,7 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
         (LATEST_FOLDER, Folder::Latest),
         (PUBLISHED_FOLDER, Folder::Published),
         (SEEDING_FOLDER, Folder::Seeding),
+        (STREAM_FOLDER, Folder::Stream),
     ];
     let named = folders.iter().find(|(known, _)| known.as_bytes() == name);
     if let (Folder::Root, Some((_, found))) = (folder, named) {
@@ -91,7 +97,7 @@ pub fn parse(folder: Folder, name: &[u8]) -> Result<Name, Errno> {
         Folder::Published => return Ok(Name::Published(ContentId::sha256(hash.0))),
         Folder::Blake3 => ContentId::blake3(hash.0),
         // Keys, which are no content.
-        Folder::Latest => return Err(Errno::ENOENT),
+        Folder::Latest | Folder::Stream => return Err(Errno::ENOENT),
         Folder::Root | Folder::Seeding => ContentId::sha256(hash.0),
     }))
 }

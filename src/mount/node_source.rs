@@ -6,10 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::source::{Backing, Reading, Seeded, Source, Space, Waiting};
+use super::source::{Backing, Reading, Seeded, Source, Space, Streaming, Waiting};
 use crate::content::{ContentId, KeyedName};
 use crate::node::seeding::{RootStatus, Seeder};
-use crate::node::{ContentInfo, Done, DoneRead, Failure, Latest, Named, Node, Pending, Reader};
+use crate::node::{
+    ContentInfo, Done, DoneRead, Failure, Latest, Named, Node, Pending, Reader, StreamReader,
+};
 
 /// A running node and the folder of its store.
 pub struct NodeSource {
@@ -68,6 +70,22 @@ impl Source for NodeSource {
         self.node.latest(of, done)
     }
 
+    fn goes_on(&self, of: &KeyedName) -> bool {
+        self.node.known_latest(of).is_some()
+    }
+
+    fn find_stream(&self, of: &KeyedName, done: Done<u64>) -> Option<Pending> {
+        self.node.find_stream(of, done)
+    }
+
+    fn open_stream(&self, of: &KeyedName) -> Result<Box<dyn Streaming<Pending>>, Failure> {
+        Ok(Box::new(self.node.open_stream(of)?))
+    }
+
+    fn stream_length(&self, of: &KeyedName) -> Option<u64> {
+        self.node.stream_length(of)
+    }
+
     fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
         let names = self.node.known_names(limit).into_iter();
         let name = |(of, latest): (KeyedName, Latest)| (of, ContentId::sha256(latest.sha256.0));
@@ -98,6 +116,12 @@ impl Source for NodeSource {
 
     fn is_layered(&self) -> bool {
         layered(&self.store)
+    }
+}
+
+impl Streaming<Pending> for StreamReader {
+    fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        StreamReader::read(self, offset, length, done)
     }
 }
 

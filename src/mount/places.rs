@@ -4,7 +4,11 @@
 //! latest/                      keys of which a name is known
 //! latest/<key>/                its names, as far as they are known
 //! latest/<key>/docs/           names that begin with `docs/`
+//! stream/<key>/                streams are found when they are named
 //! ```
+//! In the name of a stream a slash is written `%2F`: a part of such a name is nothing that could be
+//! asked for.
+//!
 //! Peers know whole names only. So a part that nobody has published by itself is a folder, in which
 //! the name may go on; see [`Named::Folder`](crate::node::Named).
 
@@ -27,6 +31,10 @@ pub enum Place {
     Key(PublicKey),
     /// What a name begins with.
     Below(KeyedName),
+    /// A key: its streams.
+    Streams(PublicKey),
+    /// A stream, which is no folder but grows, and so has no inode of content.
+    Stream(KeyedName),
 }
 
 /// The key that `name` stands for in `latest/`.
@@ -46,6 +54,11 @@ impl Place {
         let name = std::str::from_utf8(name).map_err(|_| Errno::ENOENT)?;
         let (key, text) = match self {
             Self::Key(key) => (*key, name.parse()),
+            Self::Streams(key) => {
+                let name = name.replace("%2F", "/").replace("%2f", "/");
+                (*key, name.parse())
+            }
+            Self::Stream(_) => return Err(Errno::ENOTDIR),
             Self::Below(of) => (of.key, format!("{}/{name}", of.name).parse()),
         };
         let name = text.map_err(|_| Errno::ENOENT)?;
@@ -64,7 +77,7 @@ impl Place {
                     .as_str()
                     .strip_prefix(above.name.as_str())
                     .and_then(|rest| rest.strip_prefix('/')),
-                Self::Below(_) => None,
+                Self::Below(_) | Self::Streams(_) | Self::Stream(_) => None,
             };
             match rest.map(|rest| rest.split_once('/').ok_or(rest)) {
                 Some(Ok((part, _))) => {
@@ -84,6 +97,8 @@ impl Place {
 pub enum PlaceEntry {
     /// A folder in it.
     Folder(Place),
+    /// A published folder, as `stat` shows it.
+    Published(Attributes),
     /// Content.
     Content(ContentInfo),
 }
@@ -92,7 +107,7 @@ pub enum PlaceEntry {
 pub fn list(
     place: Option<&Place>,
     names: &[(KeyedName, ContentId)],
-    info: impl Fn(ContentId) -> Option<ContentInfo>,
+    of_content: impl Fn(KeyedName, ContentId) -> Option<PlaceEntry>,
 ) -> Vec<(String, PlaceEntry)> {
     let Some(place) = place else {
         let mut keys: Vec<PublicKey> = names.iter().map(|(of, _)| of.key).collect();
@@ -104,7 +119,7 @@ pub fn list(
     let entry = |(name, id): (String, Option<ContentId>)| {
         let entry = match id {
             // Content of which nothing is known yet appears when it is named.
-            Some(id) => PlaceEntry::Content(info(id)?),
+            Some(id) => of_content(place.name(name.as_bytes()).ok()?, id)?,
             None => PlaceEntry::Folder(Place::Below(place.name(name.as_bytes()).ok()?)),
         };
         Some((name, entry))
@@ -137,7 +152,15 @@ impl Places {
         Attributes::folder(ino)
     }
 
-    /// The folder with this number.
+    /// The stream with this number.
+    pub fn stream(&self, ino: Ino) -> Option<KeyedName> {
+        match self.get(ino)? {
+            Place::Stream(of) => Some(of),
+            _ => None,
+        }
+    }
+
+    /// The folder or stream with this number.
     pub fn get(&self, ino: Ino) -> Option<Place> {
         self.table().get(&ino).map(|known| known.place.clone())
     }
@@ -183,19 +206,19 @@ mod tests {
             named("docs/y", 3),
             named("docsz", 4),
         ];
-        let info = |id| {
-            Some(ContentInfo {
+        let info = |_, id| {
+            Some(PlaceEntry::Content(ContentInfo {
                 id,
                 length: 1,
                 proven: true,
                 verified: crate::node::Verified::Yes,
                 present: 1,
-            })
+            }))
         };
         let shown = |place: Option<&Place>| -> Vec<String> {
             let entries = list(place, &names, info).into_iter();
             let text = |(name, entry)| match entry {
-                PlaceEntry::Folder(_) => format!("{name}/"),
+                PlaceEntry::Folder(_) | PlaceEntry::Published(_) => format!("{name}/"),
                 PlaceEntry::Content(info) => format!("{name} {}", info.id.hash.0[0]),
             };
             entries.map(text).collect()

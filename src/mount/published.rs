@@ -17,13 +17,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 
 use super::inodes::Ino;
-use crate::content::ContentId;
 use crate::content::listing::{MAX_NODES, Tree};
+use crate::content::{ContentId, KeyedName};
 
 /// Bytes of all trees that are kept; one alone may have more.
 const ROOM: usize = 128 << 20;
 /// Ways to folders that have a number.
 const WAYS: NonZeroUsize = NonZeroUsize::new(1 << 16).unwrap();
+
+/// Content of which it is remembered that it is no listing.
+const FILES: NonZeroUsize = NonZeroUsize::new(1 << 13).unwrap();
 
 /// A way to a published folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +35,8 @@ pub enum Way {
     Id(ContentId),
     /// `seeding/<name>`, and the listing that it has now.
     Seeding(String, ContentId),
+    /// `latest/<key>/<name>`, and the listing that is published there now.
+    Latest(KeyedName, ContentId),
 }
 
 impl Way {
@@ -39,7 +44,7 @@ impl Way {
     #[must_use]
     pub fn listing(&self) -> ContentId {
         match self {
-            Self::Id(id) | Self::Seeding(_, id) => *id,
+            Self::Id(id) | Self::Seeding(_, id) | Self::Latest(_, id) => *id,
         }
     }
 }
@@ -91,6 +96,8 @@ struct Known {
     next: u64,
     /// By listing, the most recently used last to go.
     trees: LruCache<ContentId, Arc<Tree>>,
+    /// Content that was looked at and is no listing.
+    files: LruCache<ContentId, ()>,
     bytes: usize,
     room: usize,
 }
@@ -108,6 +115,7 @@ impl Published {
             numbers: HashMap::new(),
             next: 1,
             trees: LruCache::unbounded(),
+            files: LruCache::new(FILES),
             bytes: 0,
             room,
         }))
@@ -141,6 +149,16 @@ impl Published {
     /// The tree of a listing, if it is here.
     pub fn tree(&self, listing: &ContentId) -> Option<Arc<Tree>> {
         self.known().trees.get(listing).map(Arc::clone)
+    }
+
+    /// Remembers that this content is no listing.
+    pub fn note_file(&self, id: ContentId) {
+        self.known().files.put(id, ());
+    }
+
+    /// Whether this content is remembered to be no listing.
+    pub fn is_file(&self, id: &ContentId) -> bool {
+        self.known().files.get(id).is_some()
     }
 
     /// The tree on the way with this number, if it is here.

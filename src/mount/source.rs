@@ -39,6 +39,31 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
+    /// Whether names are known that go on below `of`. Never waits.
+    fn goes_on(&self, of: &KeyedName) -> bool {
+        let _ = of;
+        false
+    }
+
+    /// Finds out whether there is a stream, and how many bytes of it are known.
+    fn find_stream(&self, of: &KeyedName, done: Done<u64>) -> Option<Self::Waiting> {
+        let _ = of;
+        done(Err(Failure::NotFound));
+        None
+    }
+
+    /// Opens a stream that was found. Never waits.
+    fn open_stream(&self, of: &KeyedName) -> Result<Box<dyn Streaming<Self::Waiting>>, Failure> {
+        let _ = of;
+        Err(Failure::NotFound)
+    }
+
+    /// How many bytes of a stream are known. Never waits.
+    fn stream_length(&self, of: &KeyedName) -> Option<u64> {
+        let _ = of;
+        None
+    }
+
     /// Names that are known and what they stand for, at most `limit` of them.
     fn names(&self, limit: usize) -> Vec<(KeyedName, ContentId)> {
         let _ = limit;
@@ -64,6 +89,13 @@ pub trait Source: Send + Sync + 'static {
     fn is_layered(&self) -> bool {
         false
     }
+}
+
+/// One open handle on a stream.
+pub trait Streaming<W>: Send + Sync {
+    /// Reads up to `length` bytes from `offset`: what is here, or, at the end, what comes next; no
+    /// bytes when nothing has come for a while.
+    fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<W>;
 }
 
 /// A file that holds all of some content and cannot change as long as this is held.

@@ -11,7 +11,7 @@ use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash, KeyedName};
 use crate::store::Content;
 use crate::swarm::{Ask, Class, Explanation, Held, Listed, PeerReport, Stats, Time};
-use crate::wire::SignedLatest;
+use crate::wire::{SignedBlock, SignedLatest};
 
 /// What the network thread is told.
 pub(super) enum Command {
@@ -52,6 +52,9 @@ pub(super) enum Command {
     /// Tells who asks what this node has published.
     KnowLatest(Box<SignedLatest>),
     ForgetLatest(KeyedName),
+    /// Wants blocks of a stream: where they begin, and how much of each is here.
+    WantBlocks(KeyedName, Vec<(u64, usize)>),
+    UnwantBlocks(KeyedName),
     /// Asks peers what was published under a name, for so long at most.
     AskLatest(KeyedName, Duration),
     Stop,
@@ -101,6 +104,8 @@ pub(super) enum Arrival {
     Claimed(ContentId, Claim),
     /// What a second peer gave for bytes that are here.
     Again(ContentId, ByteRange, Option<(SocketAddr, Vec<u8>)>),
+    /// A block of a stream.
+    Block(Box<SignedBlock>),
     /// Peers were asked what was published under a name; whether one heard it.
     LatestAsked(KeyedName, bool),
     Data {

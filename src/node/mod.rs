@@ -35,6 +35,7 @@ pub mod seeding;
 mod server;
 mod shared;
 mod socket;
+mod streams;
 mod suspects;
 mod ticker;
 mod transfer;
@@ -59,6 +60,7 @@ pub use names::{Latest, Named, publish};
 pub use network_list::NetworkContent;
 pub use pending::Pending;
 pub use reader::{Backing, Reader};
+pub use streams::StreamReader;
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
     PeerStatus, StartError, Status, Verified,

@@ -246,6 +246,12 @@ impl Network {
                 }
                 Command::KnowLatest(latest) => self.swarm.know_latest(now, *latest, true),
                 Command::ForgetLatest(of) => self.swarm.forget_latest(&of),
+                Command::WantBlocks(of, blocks) => {
+                    for (offset, have) in blocks {
+                        self.swarm.want_block(now, &of, offset, have);
+                    }
+                }
+                Command::UnwantBlocks(of) => self.swarm.unwant_blocks(&of),
                 Command::AskLatest(of, limit) => self.swarm.ask_latest(now, &of, limit),
                 Command::Stop => return false,
             }
@@ -329,6 +335,9 @@ impl Network {
                 }
                 Event::Asked(ask) => self.handle_ask(ask),
                 Event::Latest(latest) => self.shared.found_latest(latest),
+                Event::Block(block) => {
+                    let _ = self.shared.arrivals.send(Arrival::Block(block));
+                }
                 Event::LatestAsked { of, answered } => {
                     let _ = self
                         .shared

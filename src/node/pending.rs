@@ -80,6 +80,19 @@ impl Waiting for ValueTicket<Named> {
     }
 }
 
+impl Waiting for ValueTicket<u64> {
+    fn is_done(&self) -> bool {
+        self.done
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .is_none()
+    }
+
+    fn fail(&self, failure: Failure) -> bool {
+        self.take().map(|done| done(Err(failure))).is_some()
+    }
+}
+
 /// An operation that waits. Dropping it changes nothing; it ends by itself at its limit.
 pub struct Pending {
     ticket: Arc<dyn Waiting>,

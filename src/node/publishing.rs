@@ -1,4 +1,8 @@
-//! From a path to content that can be published: hashed, and served from where it lies.
+//! From a path to content that can be published: hashed, and seeded from then on.
+//!
+//! What is published is a root of the seeder, so it is watched as any other; and who asks for the
+//! name is to get what is there now. So after each pass over the root the name follows it, see
+//! [`follow`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +11,10 @@ use std::sync::Mutex;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::seeding::{Observer, SeededFile, Skip, seed_paths};
+use super::Node;
+use super::seeding::{Observer, Options, SeededFile, Seeder, Skip};
 use crate::content::Hash;
+use crate::content::listing::ListingError;
 use crate::store::{Store, StoreError};
 
 /// Why a path cannot be published.
@@ -28,12 +34,23 @@ pub enum PublishError {
         /// The path.
         path: PathBuf,
     },
-    /// A device, pipe or socket, or a folder.
-    #[error("{} is not a file", path.display())]
+    /// A device, pipe or socket.
+    #[error("{} is neither a file nor a folder", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
+    /// A folder that cannot be listed.
+    #[error("{} cannot be listed", path.display())]
+    Unlisted {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: ListingError,
+    },
+    /// No thread can be started.
+    #[error("cannot start hashing")]
+    NoThread(#[source] std::io::Error),
     /// Who asked for it wants it no more.
     #[error("interrupted")]
     Interrupted,
@@ -42,14 +59,15 @@ pub enum PublishError {
     Store(#[from] StoreError),
 }
 
-/// Hashes the file at `path`, unless it is known unchanged, and serves it from now on; gives its
-/// SHA-256 and its real path. `tell` hears how many bytes are done and how many there are, from
-/// another thread, and says whether to go on.
+/// Has `seeder` seed the file or folder at `path` from now on; gives the SHA-256 of the file or of the
+/// folder's listing, and the real path. Without a seeder the next one goes on with it. `tell` hears
+/// how many bytes are done and how many there are, from another thread, and says whether to go on.
 ///
 /// # Errors
-/// [`PublishError`].
+/// [`PublishError`]; then `path` is not seeded by this.
 pub fn prepare(
     store: &Store,
+    seeder: Option<&Seeder>,
     path: &Path,
     tell: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<(Hash, PathBuf), PublishError> {
@@ -58,24 +76,79 @@ pub fn prepare(
         source,
     };
     let real = fs::canonicalize(path).map_err(unreadable)?;
-    if !fs::metadata(&real).map_err(unreadable)?.is_file() {
+    let metadata = fs::metadata(&real).map_err(unreadable)?;
+    if !metadata.is_file() && !metadata.is_dir() {
         return Err(PublishError::NotAFile { path: path.into() });
     }
+    let seeder = match seeder {
+        Some(seeder) => seeder.clone(),
+        None => {
+            let options = Options {
+                background: false,
+                notices: false,
+                ..Options::default()
+            };
+            Seeder::start(store.clone(), options, &[]).map_err(PublishError::NoThread)?
+        }
+    };
+    let was_seeded = store.roots().iter().any(|root| root.path == real);
+    let prepared = hash(&seeder, path, &real, tell);
+    if prepared.is_err() && !was_seeded {
+        // What could not be published is no more than a path that was tried.
+        let _ = seeder.unseed(&real);
+    }
+    Ok((prepared?, real))
+}
+
+fn hash(
+    seeder: &Seeder,
+    path: &Path,
+    real: &Path,
+    tell: &(dyn Fn(u64, u64) -> bool + Sync),
+) -> Result<Hash, PublishError> {
     let watch = Watch {
         tell,
         state: Mutex::default(),
     };
-    seed_paths(store, std::slice::from_ref(&real), &watch)?;
-    let wanted = watch.wanted();
-    let state = watch.state.into_inner().unwrap_or_else(|e| e.into_inner());
-    match (state.sha256, state.skip) {
-        (Some(sha256), _) => Ok((sha256, real)),
-        (None, Some(Skip::Empty)) => Ok((Hash(Sha256::digest([]).into()), real)),
-        (None, Some(Skip::Changing)) => Err(PublishError::Changing { path: path.into() }),
-        (None, Some(Skip::Unreadable(source))) => Err(unreadable(source)),
-        _ if !wanted => Err(PublishError::Interrupted),
-        _ => Err(PublishError::NotAFile { path: path.into() }),
+    let roots = seeder.seed(&[real.to_owned()], false, &watch)?;
+    if !watch.wanted() {
+        return Err(PublishError::Interrupted);
     }
+    let listing = roots.into_iter().next().and_then(|root| root.listing);
+    let state = watch.state.into_inner().unwrap_or_else(|e| e.into_inner());
+    let path = path.to_owned();
+    match (listing, state.sha256, state.skip) {
+        (Some(listing), _, _) => listing.map_err(|source| PublishError::Unlisted { path, source }),
+        // Of a folder, its files'.
+        _ if real.is_dir() => Err(PublishError::Changing { path }),
+        (None, Some(sha256), _) => Ok(sha256),
+        (None, None, Some(Skip::Empty)) => Ok(Hash(Sha256::digest([]).into())),
+        (None, None, Some(Skip::Changing)) => Err(PublishError::Changing { path }),
+        (None, None, Some(Skip::Unreadable(source))) => {
+            Err(PublishError::Unreadable { path, source })
+        }
+        _ => Err(PublishError::NotAFile { path }),
+    }
+}
+
+/// From now on, what `node` publishes follows what `seeder` finds at its path: a file or folder that
+/// has changed is published once more when it has been hashed.
+pub fn follow(node: &Node, seeder: &Seeder) {
+    let node = node.clone();
+    seeder.tell_content(move |path, sha256| {
+        let published = node.published().and_then(|all| {
+            let outdated = all
+                .into_iter()
+                .filter(|one| one.path == path && one.sha256 != sha256);
+            for one in outdated {
+                node.publish(&one.name, sha256, path)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = published {
+            tracing::warn!(%error, path = %path.display(), "what has changed could not be published");
+        }
+    });
 }
 
 struct Watch<'a> {

@@ -17,9 +17,11 @@
 mod attempt;
 mod gather;
 mod keeper;
+mod observers;
 mod pass;
 mod priority;
 mod status;
+mod unseeding;
 mod walk;
 mod watching;
 
@@ -30,8 +32,9 @@ use crate::content::listing::ListingError;
 use crate::content::{Hash, Listing};
 use crate::store::{Store, StoreError};
 
-pub use keeper::{Options, SeededRoot, Seeder, UnseedError, statuses, unseed};
-pub use status::{RootStatus, Watch};
+pub use keeper::{Options, SeededRoot, Seeder};
+pub use status::{RootStatus, Watch, statuses};
+pub use unseeding::{UnseedError, unseed};
 
 use pass::{Pass, Start};
 

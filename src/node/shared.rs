@@ -28,6 +28,7 @@ use super::names::Names;
 use super::network::Mailbox;
 use super::pending::Waiting;
 use super::runs::Pool;
+use super::streams::Streams;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
 use super::types::{Config, ContentInfo, Failure, Verified};
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     pub claims: Mutex<LruCache<ContentId, Claim>>,
     /// What is published under names.
     pub names: Mutex<Names>,
+    /// Streams that are read.
+    pub streams: Mutex<Streams>,
     /// Content that proved wrong lately.
     pub wrong: Mutex<LruCache<ContentId, Instant>>,
 }
@@ -142,6 +145,7 @@ impl Shared {
             trouble: Mutex::default(),
             claims: Mutex::new(LruCache::new(remembered)),
             names: Mutex::new(names),
+            streams: Mutex::default(),
             wrong: Mutex::new(LruCache::new(remembered)),
         }
     }
@@ -296,6 +300,7 @@ impl Shared {
             asker.ticket.fail(Failure::Stopped);
         }
         self.expire_names(None);
+        self.expire_streams(None);
         for transfer in self.transfers() {
             transfer.fail_all(Failure::Stopped);
         }

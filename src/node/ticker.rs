@@ -47,6 +47,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
         }
         shared.expire_lookups(now);
         shared.expire_names(Some(now));
+        shared.expire_streams(Some(now));
         for transfer in shared.transfers() {
             let (mut released, changed) = transfer.expire(now, shared.config.read_timeout);
             for whole in std::mem::take(&mut released.wholes) {

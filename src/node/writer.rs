@@ -43,6 +43,7 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
             Ok(Arrival::Found(id, length)) => shared.found(id, length),
             Ok(Arrival::Claimed(id, claim)) => shared.claimed(id, claim),
             Ok(Arrival::Again(id, range, answer)) => shared.compared(id, range, answer),
+            Ok(Arrival::Block(block)) => shared.block_arrived(*block),
             Ok(Arrival::LatestAsked(of, heard)) => shared.asked_latest(of, heard),
             Ok(Arrival::Data {
                 id,

@@ -42,6 +42,7 @@ mod report;
 mod rtt;
 mod search;
 mod serving;
+mod streams;
 mod time;
 mod timers;
 mod uplink;
@@ -51,7 +52,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::content::{ByteRange, ContentId, Hash, KeyedName, PublicKey};
-use crate::wire::{self, Message, SignedLatest};
+use crate::wire::{self, Message, SignedBlock, SignedLatest};
 
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::{Class, votes};
@@ -72,6 +73,7 @@ use names::Names;
 use peer::Peer;
 use repeats::Repeats;
 use serving::Reply;
+use streams::Streams;
 use timers::Timers;
 use uplink::Uplink;
 
@@ -167,6 +169,8 @@ pub enum Event {
     Asked(Ask),
     /// What a key published, newer than what was known; its signature is good.
     Latest(Box<SignedLatest>),
+    /// A block of a stream that was wanted; its signature is good.
+    Block(Box<SignedBlock>),
     /// [`Swarm::ask_latest`] has ended.
     LatestAsked {
         /// The key and the name.
@@ -201,6 +205,7 @@ pub struct Swarm {
     events: VecDeque<Event>,
     interest: Interest,
     names: Names,
+    streams: Streams,
     listings: Listings,
     repeats: Repeats,
     uplink: Uplink<Reply>,
@@ -255,6 +260,7 @@ impl Swarm {
             events: VecDeque::new(),
             interest: Interest::default(),
             names: Names::default(),
+            streams: Streams::default(),
             listings: Listings::default(),
             repeats: Repeats::new(u64::from_le_bytes(first)),
             uplink: Uplink::new(config.upload_limit, config.upload_limit_per_address),
@@ -401,6 +407,7 @@ impl Swarm {
         }
         self.run_probes(now);
         self.run_inquiries(now);
+        self.run_streams(now);
         if now >= self.housekeeping_at {
             self.housekeeping_at = now + HOUSEKEEPING;
             self.interest.tidy(now);
@@ -460,6 +467,7 @@ impl Swarm {
             self.peer_timers.next(),
             self.fetch_timers.next(),
             self.names.next_due(),
+            self.streams.next_due(),
         ];
         for due in timers.into_iter().flatten() {
             next = next.min(due);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::acquaintance::{Greeting, add_cookies};
 use super::{Event, Swarm, Time, address, cookie};
 use crate::content::{KeyedName, PublicKey};
-use crate::wire::{Encoder, Message, Signed, SignedLatest, decode};
+use crate::wire::{Encoder, Message, Signed, SignedBlock, SignedLatest, decode};
 
 /// Names of others that are remembered.
 const MAX_OTHERS: usize = 4096;
@@ -189,6 +189,7 @@ impl Swarm {
     }
 
     fn ask_round(&mut self, now: Time, of: &KeyedName) {
+        let peers = self.peers_by_use(now, of, usize::MAX);
         let Some(inquiry) = self.names.inquiries.get_mut(of) else {
             return;
         };
@@ -197,7 +198,24 @@ impl Swarm {
         }
         inquiry.next_at = now + inquiry.pause;
         inquiry.pause = (inquiry.pause * 2).min(Duration::from_secs(2));
-        // First the key's own node, then those that the user named, then those that answer.
+        let known = inquiry.asked.len();
+        let fresh = peers
+            .into_iter()
+            .filter(|address| !inquiry.asked.contains_key(address));
+        let again = inquiry.asked.iter().filter(|(_, asked)| !asked.heard);
+        let again: Vec<SocketAddr> = again.map(|(address, _)| *address).collect();
+        let to_ask: Vec<SocketAddr> = again
+            .into_iter()
+            .chain(fresh.take(MAX_ASKED.saturating_sub(known)))
+            .collect();
+        for address in to_ask {
+            self.ask_peer(of, address);
+        }
+    }
+
+    /// Peers to ask about a name: first the key's own node, then those that the user named, then those
+    /// that answer.
+    pub(super) fn peers_by_use(&self, now: Time, of: &KeyedName, most: usize) -> Vec<SocketAddr> {
         let mut peers: Vec<_> = self
             .peers
             .iter()
@@ -211,18 +229,8 @@ impl Swarm {
             })
             .collect();
         peers.sort_unstable();
-        let known = inquiry.asked.len();
-        let fresh = peers.iter().map(|(_, address)| *address);
-        let fresh = fresh.filter(|address| !inquiry.asked.contains_key(address));
-        let again = inquiry.asked.iter().filter(|(_, asked)| !asked.heard);
-        let again: Vec<SocketAddr> = again.map(|(address, _)| *address).collect();
-        let to_ask: Vec<SocketAddr> = again
-            .into_iter()
-            .chain(fresh.take(MAX_ASKED.saturating_sub(known)))
-            .collect();
-        for address in to_ask {
-            self.ask_peer(of, address);
-        }
+        let addresses = peers.into_iter().map(|(_, address)| address);
+        addresses.take(most).collect()
     }
 
     fn ask_peer(&mut self, of: &KeyedName, to: SocketAddr) {
@@ -267,6 +275,12 @@ impl Swarm {
         signed: &Signed<'_>,
     ) {
         if !greeting.verified && greeting.echo.is_none() {
+            return;
+        }
+        if self.streams_held().0 > 0
+            && let Some(block) = SignedBlock::read(signed)
+        {
+            self.handle_block(now, from, greeting, block);
             return;
         }
         let asked = |(of, inquiry): (&KeyedName, &Inquiry)| {

@@ -86,7 +86,7 @@ Commands:
   peers        Show the peers that the daemon of the store knows
   recent       Show what the peers say that they have, the latest named first
   explain      Tell why content is not here yet: which bytes, which peers, what they answered
-  publish      Publish a file under a name that can stand for something else later
+  publish      Publish a file or folder under a name that can stand for something else later
   unpublish    Publish nothing under a name any more
   ls           List the content that is held: how much of it, when it was used, whether it is pinned
   pin          Never give up this content, be it held now or later

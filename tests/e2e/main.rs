@@ -25,6 +25,7 @@ mod rights;
 mod seed_get;
 mod seeding;
 mod stalled;
+mod stream;
 mod unmounted;
 mod upkeep;
 mod usage;

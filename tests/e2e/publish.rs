@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -116,6 +117,126 @@ fn what_is_published_is_found_and_follows_what_is_published_next() {
     let reader = Mounted::new(settings, &where_it_was);
     assert_eq!(cat(&at).ok().text(), "second, and longer");
     reader.umount();
+}
+
+/// What `publish --list` tells of a name.
+fn listed(store: &Path, name: &str) -> Option<Value> {
+    let said = command(store, &["publish", "--list", "--json"]).ok();
+    let all: Vec<Value> = serde_json::from_slice(&said.stdout).unwrap();
+    all.into_iter().find(|one| one["name"] == name)
+}
+
+/// The id of a folder, from the command that needs no store.
+fn folder_id(folder: &Path) -> String {
+    let said = run(cjp2pfs().args(["hash", "--folder"]).arg(folder), LATER).ok();
+    said.text()[..64].to_owned()
+}
+
+#[test]
+fn a_published_folder_has_its_names_and_follows_what_changes() {
+    requires_mount!();
+    let place = Place::new();
+    let node = daemon(&place, "publisher", &[]);
+    let store = place.path("publisher");
+    let folder = place.folder("site");
+    fs::create_dir(folder.join("img")).unwrap();
+    fs::write(folder.join("index.html"), "first").unwrap();
+    fs::write(folder.join("img/a b.png"), "picture").unwrap();
+    let path = publish(&store, &folder, &[]);
+    let first = listed(&store, "site").unwrap();
+    assert_eq!(first["sha256"], folder_id(&folder));
+
+    let reader = mounted(&place, "reader", node.address, &[]);
+    let at = reader.path(&path);
+    let tree = |at: &Path| -> Vec<String> {
+        let find = ["-printf", "%y %s %P\n"];
+        let found = run(Command::new("find").arg(at).args(find), LATER).ok();
+        let mut found: Vec<_> = found.text().lines().map(str::to_owned).collect();
+        found.sort();
+        found
+    };
+    let before = ["d 0 ", "d 0 img", "f 5 index.html", "f 7 img/a b.png"];
+    assert_eq!(tree(&at), before);
+    assert_eq!(cat(&at.join("index.html")).ok().text(), "first");
+    assert_eq!(cat(&at.join("img/a b.png")).ok().text(), "picture");
+    // It is listed as a folder, too.
+    let key = at.parent().unwrap();
+    assert!(tree(key).contains(&"f 5 site/index.html".to_owned()));
+    for wrong in ["sitte", "sitte/index.html", "site/index.htm"] {
+        for program in ["cat", "ls"] {
+            let said = run(Command::new(program).arg(key.join(wrong)), LATER);
+            assert!(!said.status.success(), "{program} {wrong}");
+            let said = said.stderr;
+            assert!(said.contains("No such file"), "{program} {wrong}: {said}");
+        }
+    }
+
+    // The folder as it was stays what it was for who has it open.
+    let held = fs::File::open(&at).unwrap();
+    let old = Path::new("/proc/self/fd").join(held.as_raw_fd().to_string());
+    fs::write(folder.join("index.html"), "second, and longer").unwrap();
+    fs::write(folder.join("new"), "new").unwrap();
+    wait("the changed folder to be published", LATER, || {
+        let after = [
+            "d 0 ",
+            "d 0 img",
+            "f 18 index.html",
+            "f 3 new",
+            "f 7 img/a b.png",
+        ];
+        (tree(&at) == after).then_some(())
+    });
+    assert_eq!(
+        cat(&at.join("index.html")).ok().text(),
+        "second, and longer"
+    );
+    assert_eq!(cat(&at.join("new")).ok().text(), "new");
+    let mut names: Vec<_> = fs::read_dir(&old)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["img", "index.html"]);
+    assert_eq!(fs::read(old.join("index.html")).unwrap(), b"first");
+    drop(held);
+    let second = listed(&store, "site").unwrap();
+    assert!(second["seq"].as_u64() > first["seq"].as_u64());
+    assert_eq!(second["sha256"], folder_id(&folder));
+    reader.umount();
+    node.stop();
+}
+
+#[test]
+fn a_folder_is_published_without_a_daemon_and_followed_by_the_next() {
+    let place = Place::new();
+    let store = place.path("store");
+    let folder = place.folder("site");
+    fs::write(folder.join("file"), "text").unwrap();
+    publish(&store, &folder, &["--name", "docs/site"]);
+    let first = listed(&store, "docs/site").unwrap();
+    assert_eq!(first["sha256"], folder_id(&folder));
+    fs::write(folder.join("file"), "other text").unwrap();
+    let node = daemon(&place, "store", &[]);
+    let second = wait("the change to be published", LATER, || {
+        listed(&store, "docs/site").filter(|now| now["sha256"] != first["sha256"])
+    });
+    assert_eq!(second["sha256"], folder_id(&folder));
+    assert!(second["seq"].as_u64() > first["seq"].as_u64());
+    // A file is followed as well.
+    let file = place.path("file");
+    fs::write(&file, "one").unwrap();
+    publish(&store, &file, &[]);
+    fs::write(&file, "another").unwrap();
+    wait("the changed file to be published", LATER, || {
+        (listed(&store, "file").unwrap()["sha256"] == sha256_of(b"another")).then_some(())
+    });
+    // What is published would be had by nobody.
+    let named = folder.to_str().unwrap();
+    let said = command(&store, &["unseed", named]).failed(1);
+    assert!(said.contains("is published as docs/site"), "{said}");
+    command(&store, &["unpublish", "docs/site"]).ok();
+    command(&store, &["unseed", named]).ok();
+    node.stop();
 }
 
 #[test]

@@ -303,7 +303,7 @@ fn a_listing_shows_what_is_held_or_in_flight() {
         names.dedup();
         names
     };
-    assert_eq!(names(&mount.folder).len(), 2004);
+    assert_eq!(names(&mount.folder).len(), 2005);
     let blake3 = mount.folder.join("blake3");
     assert_eq!(names(&blake3), ["03".repeat(32).as_str()]);
     // The names of a listing can be used, and nothing of all this was looked up on the network.

@@ -13,17 +13,17 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::gather::Gathered;
+use super::observers::{Silent, UntilStopped, Watched};
 use super::pass::{Pass, Start};
-use super::status::{RootStatus, Watch};
+use super::status::{RootStatus, statuses};
+use super::unseeding::{UnseedError, forget, is_in, unpin, unseed};
 use super::watching::Watching;
-use super::{Observer, SeededFile, Skip};
+use super::{Observer, Skip};
 use crate::content::listing::ListingError;
 use crate::content::{ContentId, Hash, Listing};
 use crate::store::{Root, Store, StoreError};
@@ -70,25 +70,6 @@ pub struct SeededRoot {
     pub listing: Option<Result<Hash, ListingError>>,
 }
 
-/// Why a path is not taken out.
-#[derive(Debug, Error)]
-pub enum UnseedError {
-    /// It is not seeded.
-    #[error("{} is not seeded", .0.display())]
-    NotSeeded(PathBuf),
-    /// Only what was named can be taken out.
-    #[error("{} is seeded as a part of {}", path.display(), root.display())]
-    PartOf {
-        /// What was named.
-        path: PathBuf,
-        /// What it is in.
-        root: PathBuf,
-    },
-    /// The store fails.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// What is seeded, and the threads that see to it. Clones are the same.
 #[derive(Clone)]
 pub struct Seeder(pub(super) Arc<Inner>);
@@ -101,14 +82,18 @@ pub(super) struct Inner {
     passes: Mutex<HashMap<PathBuf, Arc<Progress>>>,
     ended: Condvar,
     pub watching: Watching,
+    /// Is told what a root has after each pass over it.
+    told: OnceLock<Told>,
 }
+
+type Told = Box<dyn Fn(&Path, Hash) + Send + Sync>;
 
 /// A pass that runs.
 #[derive(Default)]
-struct Progress {
-    cancelled: AtomicBool,
-    found: AtomicU64,
-    done: AtomicU64,
+pub(super) struct Progress {
+    pub cancelled: AtomicBool,
+    pub found: AtomicU64,
+    pub done: AtomicU64,
 }
 
 /// The right to go over some roots; given back when dropped.
@@ -132,73 +117,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The observer of a pass, which ends it when the seeder or the user wants that.
-struct Watched<'a> {
-    observer: &'a dyn Observer,
-    inner: &'a Inner,
-    progress: &'a Progress,
-}
-
-impl Observer for Watched<'_> {
-    fn found(&self, length: u64) {
-        self.progress.found.fetch_add(length, Ordering::Relaxed);
-        self.observer.found(length);
-    }
-
-    fn progress(&self, bytes: u64) {
-        self.progress.done.fetch_add(bytes, Ordering::Relaxed);
-        self.observer.progress(bytes);
-    }
-
-    fn seeded(&self, file: &SeededFile<'_>) {
-        self.observer.seeded(file);
-    }
-
-    fn skipped(&self, path: &Path, why: &Skip) {
-        self.observer.skipped(path, why);
-    }
-
-    fn wanted(&self) -> bool {
-        !self.inner.stopping.load(Ordering::Relaxed)
-            && !self.progress.cancelled.load(Ordering::Relaxed)
-            && self.observer.wanted()
-    }
-}
-
-/// Like [`Silent`], until the seeder stops.
-pub(super) struct UntilStopped<'a>(&'a Inner);
-
-impl Observer for UntilStopped<'_> {
-    fn found(&self, _: u64) {}
-    fn progress(&self, _: u64) {}
-    fn seeded(&self, file: &SeededFile<'_>) {
-        Silent.seeded(file);
-    }
-    fn skipped(&self, path: &Path, why: &Skip) {
-        Silent.skipped(path, why);
-    }
-    fn wanted(&self) -> bool {
-        !self.0.stopping.load(Ordering::Relaxed)
-    }
-}
-
-/// Nobody looks; what is odd goes to the log.
-pub(super) struct Silent;
-
-impl Observer for Silent {
-    fn found(&self, _: u64) {}
-    fn progress(&self, _: u64) {}
-    fn seeded(&self, file: &SeededFile<'_>) {
-        tracing::debug!(path = %file.path.display(), sha256 = %file.sha256, "seeded");
-    }
-    fn skipped(&self, path: &Path, why: &Skip) {
-        tracing::debug!(path = %path.display(), ?why, "not seeded");
-    }
-    fn wanted(&self) -> bool {
-        true
-    }
-}
-
 impl Seeder {
     /// Over `store`. What was to be seeded only once is forgotten, unless it is in `keep`. Nothing
     /// is hashed before [`Seeder::seed`] or [`Seeder::resume`].
@@ -214,6 +132,7 @@ impl Seeder {
             passes: Mutex::default(),
             ended: Condvar::new(),
             watching,
+            told: OnceLock::new(),
         }));
         for root in seeder.0.store.roots() {
             if root.once && !keep.contains(&root.path) {
@@ -226,6 +145,12 @@ impl Seeder {
         }
         super::watching::start(Arc::downgrade(&seeder.0), events)?;
         Ok(seeder)
+    }
+
+    /// Calls `told` after each pass with what the root then is: a folder's listing, or the content of
+    /// a file. The first one to ask is told, and no other.
+    pub fn tell_content(&self, told: impl Fn(&Path, Hash) + Send + Sync + 'static) {
+        let _ = self.0.told.set(Box::new(told));
     }
 
     /// Goes over everything that is remembered, on a thread of its own.
@@ -329,85 +254,6 @@ impl Seeder {
         self.0.stopping.store(true, Ordering::Relaxed);
         self.0.watching.stop();
     }
-}
-
-/// What is seeded, as the store has it.
-#[must_use]
-pub fn statuses(store: &Store) -> Vec<RootStatus> {
-    let mut taken: HashMap<String, u32> = HashMap::new();
-    let status = |root: Root| {
-        let name = root.path.file_name().unwrap_or_default();
-        let name = match name.to_string_lossy() {
-            name if name.is_empty() => "root".to_owned(),
-            name => name.into_owned(),
-        };
-        let times = taken.entry(name.clone()).or_default();
-        *times += 1;
-        RootStatus {
-            folder: root.listing.is_some() || root.path.is_dir(),
-            name: match *times {
-                1 => name,
-                n => format!("{name} ({n})"),
-            },
-            path: root.path,
-            once: root.once,
-            files: root.files,
-            bytes: root.bytes,
-            listing: root.listing,
-            hashing: None,
-            watch: Watch::Never,
-        }
-    };
-    store.roots().into_iter().map(status).collect()
-}
-
-/// Takes `path` out of what `store` seeds; for a store that no seeder runs on.
-///
-/// # Errors
-/// [`UnseedError`].
-pub fn unseed(store: &Store, path: &Path) -> Result<u64, UnseedError> {
-    let roots = store.roots();
-    let named = roots.iter().any(|root| root.path == path);
-    if !named {
-        let around = roots.iter().find(|root| path.starts_with(&root.path));
-        if let Some(root) = around {
-            return Err(UnseedError::PartOf {
-                path: path.to_owned(),
-                root: root.path.clone(),
-            });
-        }
-    }
-    let forgotten = forget(store, path)?;
-    // Files that a store of an earlier version seeds have no root.
-    if !named && forgotten == 0 {
-        return Err(UnseedError::NotSeeded(path.to_owned()));
-    }
-    Ok(forgotten)
-}
-
-/// A listing that no root has any more may be given up.
-fn unpin(store: &Store, listing: Option<Hash>) -> Result<(), StoreError> {
-    match listing {
-        Some(hash) if store.roots().iter().all(|root| root.listing != listing) => {
-            store.unpin(&ContentId::sha256(hash.0)).map(drop)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn forget(store: &Store, path: &Path) -> Result<u64, StoreError> {
-    let known = store.roots();
-    store.remove_root(path)?;
-    let root = known.iter().find(|root| root.path == path);
-    unpin(store, root.and_then(|root| root.listing))?;
-    let others = store.roots();
-    let forgotten = store.forget_seeded_below(path, |file| is_in(&others, file))?;
-    store.flush()?;
-    Ok(forgotten)
-}
-
-fn is_in(roots: &[Root], file: &Path) -> bool {
-    roots.iter().any(|root| file.starts_with(&root.path))
 }
 
 impl Inner {
@@ -551,6 +397,13 @@ impl Inner {
             }
             self.store.put_root(&now)?;
             unpin(&self.store, root.listing)?;
+        }
+        if let Some(told) = self.told.get() {
+            let of_file = || self.store.seeded_at(path).map(|file| file.sha256);
+            match now.listing.or_else(of_file) {
+                Some(sha256) if !found.folder || now.listing.is_some() => told(path, sha256),
+                _ => {}
+            }
         }
         Ok(listing)
     }

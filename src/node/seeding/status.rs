@@ -1,8 +1,10 @@
 //! What can be told of a file or folder that is seeded.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use crate::content::Hash;
+use crate::store::{Root, Store};
 
 /// How changes of it are noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,4 +39,34 @@ pub struct RootStatus {
     pub hashing: Option<(u64, u64)>,
     /// How changes are noticed.
     pub watch: Watch,
+}
+
+/// What is seeded, as the store has it.
+#[must_use]
+pub fn statuses(store: &Store) -> Vec<RootStatus> {
+    let mut taken: HashMap<String, u32> = HashMap::new();
+    let status = |root: Root| {
+        let name = root.path.file_name().unwrap_or_default();
+        let name = match name.to_string_lossy() {
+            name if name.is_empty() => "root".to_owned(),
+            name => name.into_owned(),
+        };
+        let times = taken.entry(name.clone()).or_default();
+        *times += 1;
+        RootStatus {
+            folder: root.listing.is_some() || root.path.is_dir(),
+            name: match *times {
+                1 => name,
+                n => format!("{name} ({n})"),
+            },
+            path: root.path,
+            once: root.once,
+            files: root.files,
+            bytes: root.bytes,
+            listing: root.listing,
+            hashing: None,
+            watch: Watch::Never,
+        }
+    };
+    store.roots().into_iter().map(status).collect()
 }

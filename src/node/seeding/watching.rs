@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Config, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::keeper::{Inner, Silent, lock};
+use super::keeper::{Inner, lock};
+use super::observers::Silent;
 use super::pass::{Pass, Start};
 use super::status::Watch;
 
