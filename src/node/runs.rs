@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::shared::lock;
 use super::transfer::Transfer;
@@ -18,7 +19,9 @@ use crate::store::AlignedBuffer;
 /// Bytes of a full run, which also begins and ends at multiples of it.
 pub(super) const RUN: u64 = 1 << 20;
 /// Runs that are gathered at a time; another one ends the oldest.
-const MAX_OPEN: usize = 4;
+const MAX_OPEN: usize = 6;
+/// How long a run waits for more.
+pub(super) const LINGER: Duration = Duration::from_millis(5);
 /// Bytes of written runs that may wait to be hashed, of all content.
 const MAX_UNHASHED: u64 = 12 << 20;
 /// Memory kept for the next runs.
@@ -72,6 +75,8 @@ pub(super) struct Run {
     pub transfer: Arc<Transfer>,
     start: u64,
     buffer: AlignedBuffer,
+    /// When something was added last.
+    added: Instant,
     /// Who sent what of it, in order and without a gap.
     pub pieces: Vec<(ByteRange, SocketAddr)>,
 }
@@ -124,6 +129,7 @@ impl Runs {
         offset: u64,
         mut data: &[u8],
         from: SocketAddr,
+        now: Instant,
     ) -> Vec<Run> {
         let mut done = Vec::new();
         let mut at = offset;
@@ -137,6 +143,7 @@ impl Runs {
                     transfer: Arc::clone(transfer),
                     start: at,
                     buffer: self.pool.buffer(),
+                    added: now,
                     pieces: Vec::new(),
                 });
                 self.open.len() - 1
@@ -147,14 +154,65 @@ impl Runs {
             let to_border = RUN - at % RUN;
             let most = usize::try_from(to_border).unwrap_or(usize::MAX);
             let added = run.buffer.append(&data[..data.len().min(most)]);
+            run.added = now;
             run.pieces.push((ByteRange::at(at, added as u64), from));
             at = at.saturating_add(added as u64);
             data = &data[added..];
-            if run.is_full() || added == 0 {
+            let index = self.join_next(index);
+            if self.is_whole(index) || added == 0 {
                 done.push(self.open.remove(index));
             }
         }
         done
+    }
+
+    /// Whether the run at `index` is full, and nothing is being gathered that may meet its beginning.
+    fn is_whole(&self, index: usize) -> bool {
+        let Some(run) = self.open.get(index) else {
+            return false;
+        };
+        let may_meet = |other: &Run| {
+            Arc::ptr_eq(&other.transfer, &run.transfer)
+                && other.start < run.start
+                && other.start / RUN == run.start / RUN
+        };
+        run.is_full() && !self.open.iter().any(may_meet)
+    }
+
+    /// Where the run at `index` ends at the beginning of another one, that becomes a part of it: what
+    /// follows a gap begins a run of its own, and nothing more would come for the one before it once
+    /// the gap is closed. Returns where the run is now.
+    fn join_next(&mut self, index: usize) -> usize {
+        let Some(run) = self.open.get(index) else {
+            return index;
+        };
+        let end = run.range().end;
+        let is_next = |next: &Run| Arc::ptr_eq(&next.transfer, &run.transfer) && next.start == end;
+        // Runs end at borders.
+        if end.is_multiple_of(RUN) {
+            return index;
+        }
+        let Some(at) = self.open.iter().position(is_next) else {
+            return index;
+        };
+        let next = self.open.remove(at);
+        let index = if at < index { index - 1 } else { index };
+        if let Some(run) = self.open.get_mut(index) {
+            run.buffer.append(next.bytes());
+            run.pieces.extend_from_slice(&next.pieces);
+            self.pool.give_back(next.buffer);
+        }
+        index
+    }
+
+    /// Ends the gathering of runs to which nothing was added for a while.
+    pub fn take_stale(&mut self, now: Instant) -> Vec<Run> {
+        let is_stale = |run: &Run| now.saturating_duration_since(run.added) >= LINGER;
+        if self.open.iter().any(is_stale) {
+            self.take(is_stale)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Ends the gathering of what `which` picks.
@@ -241,5 +299,130 @@ impl Unhashed {
     /// None of them is needed any more.
     pub fn clear(&self) {
         self.runs().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::content::ContentId;
+    use crate::store::Store;
+
+    const PIECE: u64 = 64 << 10;
+    const PIECES: u64 = RUN / PIECE;
+
+    struct Scene {
+        transfer: Arc<Transfer>,
+        runs: Runs,
+        now: Instant,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new(length: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path()).unwrap();
+            let partial = store.partial(&ContentId::sha256([3; 32]), length).unwrap();
+            Self {
+                transfer: Arc::new(Transfer::new(partial)),
+                runs: Runs::new(Arc::default()),
+                now: Instant::now(),
+                _folder: folder,
+            }
+        }
+
+        fn add(&mut self, range: ByteRange) -> Vec<Run> {
+            let from = SocketAddr::from(([192, 0, 2, 1], 24254));
+            let data: Vec<u8> = (range.start..range.end).map(byte_at).collect();
+            self.runs
+                .add(&self.transfer, range.start, &data, from, self.now)
+        }
+
+        fn add_piece(&mut self, number: u64) -> Vec<Run> {
+            self.add(ByteRange::at(number * PIECE, PIECE))
+        }
+    }
+
+    fn byte_at(offset: u64) -> u8 {
+        (offset / 1021) as u8
+    }
+
+    fn ranges(runs: &[Run]) -> Vec<ByteRange> {
+        runs.iter().map(Run::range).collect()
+    }
+
+    #[test]
+    fn a_gap_that_is_closed_late_leaves_one_whole_run() {
+        let mut scene = Scene::new(4 * RUN);
+        let late = [3, 9];
+        let mut done = Vec::new();
+        for number in (0..PIECES).filter(|number| !late.contains(number)) {
+            done.extend(scene.add_piece(number));
+        }
+        for number in late.into_iter().rev() {
+            done.extend(scene.add_piece(number));
+        }
+        assert_eq!(ranges(&done), [ByteRange::new(0, RUN)]);
+        assert!(scene.runs.is_empty());
+    }
+
+    #[test]
+    fn a_run_whose_gap_stays_open_is_ended_although_others_go_on() {
+        let mut scene = Scene::new(4 * RUN);
+        scene.add_piece(0);
+        let began = scene.now;
+        let mut stale = Vec::new();
+        for number in 2..PIECES {
+            scene.now += LINGER / 4;
+            scene.add_piece(number);
+            for run in scene.runs.take_stale(scene.now) {
+                stale.push((run.range(), scene.now - began));
+            }
+        }
+        assert_eq!(stale, [(ByteRange::new(0, PIECE), LINGER)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever comes in whatever order: every byte leaves in one run, with its sender's piece.
+        #[test]
+        fn nothing_is_lost_or_changed_by_gathering(
+            order in Just((0..3 * PIECES).collect::<Vec<_>>()).prop_shuffle(),
+            cut in 1..PIECE,
+        ) {
+            let length = 3 * RUN - cut;
+            let mut scene = Scene::new(length);
+            let mut done = Vec::new();
+            for number in order {
+                let piece = ByteRange::at(number * PIECE, PIECE);
+                done.extend(scene.add(piece.intersection(ByteRange::new(0, length))));
+                prop_assert!(scene.runs.open.len() <= MAX_OPEN);
+            }
+            done.extend(scene.runs.take(|_| true));
+            let mut given: Vec<ByteRange> = Vec::new();
+            for run in &done {
+                let range = run.range();
+                prop_assert!(range.len() <= RUN);
+                let expected: Vec<u8> = (range.start..range.end).map(byte_at).collect();
+                prop_assert_eq!(run.bytes(), &expected[..]);
+                let mut at = range.start;
+                for (piece, _) in &run.pieces {
+                    prop_assert_eq!(piece.start, at);
+                    at = piece.end;
+                }
+                prop_assert_eq!(at, range.end);
+                given.push(range);
+            }
+            given.sort_by_key(|range| range.start);
+            let mut at = 0;
+            for range in given {
+                prop_assert_eq!(range.start, at);
+                at = range.end;
+            }
+            prop_assert_eq!(at, length);
+        }
     }
 }

@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::messages::{Arrival, Keep};
-use super::runs::{RUN, Run, Runs};
+use super::runs::{LINGER, RUN, Run, Runs};
 use super::shared::{Shared, errno, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, Kind};
 
 /// Bytes after whose writing the keeper is asked to sync without waiting for its time.
 const SYNC_AFTER: u64 = 64 << 20;
-/// How long a run waits for more when nothing arrives.
-const LINGER: Duration = Duration::from_millis(2);
 /// How long a full run waits at most for the prover, which is busy with earlier ones. Going through
 /// the page cache instead costs more than the prover lacks (`perf`: a sixth of all that `get` did).
 const HOLD: Duration = Duration::from_secs(1);
@@ -33,7 +31,9 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
         warned: false,
     };
     loop {
-        writer.write_held(Instant::now());
+        let now = Instant::now();
+        writer.write_held(now);
+        writer.end_stale(now);
         let arrival = if writer.runs.is_empty() && writer.held.is_empty() {
             arrivals.recv().map_err(RecvTimeoutError::from)
         } else {
@@ -62,9 +62,8 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
                 shared.pool.return_answer(data);
                 shared.unwritten.fetch_sub(length, Ordering::Relaxed);
             }
-            // Where runs are held it is for that that nothing arrives.
-            Err(RecvTimeoutError::Timeout) if !writer.held.is_empty() => {}
-            Err(RecvTimeoutError::Timeout) => writer.end_runs(|_| true),
+            // What has waited long enough is looked at above.
+            Err(RecvTimeoutError::Timeout) => {}
             Ok(Arrival::Stop) | Err(RecvTimeoutError::Disconnected) => {
                 writer.end_runs(|_| true);
                 writer.write_held(Instant::now() + HOLD);
@@ -93,13 +92,26 @@ impl Writer<'_> {
                 continue;
             };
             if transfer.is_unread() && transfer.length >= RUN && transfer.id.kind != Kind::TreeV2 {
-                for run in self.runs.add(transfer, part.start, bytes, from) {
+                let now = Instant::now();
+                for run in self.runs.add(transfer, part.start, bytes, from, now) {
                     self.write_run(run);
                 }
             } else {
                 self.end_runs(|run| Arc::ptr_eq(&run.transfer, transfer));
                 self.write(transfer, part, bytes, from);
             }
+        }
+    }
+
+    /// Writes the runs that have waited for more in vain. Where others are held for a prover that is
+    /// busy it is for that that nothing arrives, so these wait, too.
+    fn end_stale(&mut self, now: Instant) {
+        let holds = |(_, run): &(Instant, Run)| run.transfer.is_being_hashed();
+        if self.held.front().is_some_and(holds) {
+            return;
+        }
+        for run in self.runs.take_stale(now) {
+            self.write_run(run);
         }
     }
 
