@@ -112,6 +112,7 @@ impl Swarm {
         };
         let sequence = self.write_request(now, id, range, to, (Purpose::Piece, limited), out)?;
         let fetch = self.fetches.get_mut(&id)?;
+        fetch.crowd.asked(range.len());
         fetch.launch(range, class, to, sequence, hedge_at);
         self.note_fetch_due(id);
         self.hedge_tokens = (self.hedge_tokens + HEDGE_SHARE).min(HEDGE_BURST);
@@ -128,7 +129,7 @@ impl Swarm {
         loop {
             let to = self.soonest(now, id, class, &[], None)?;
             let fetch = self.fetches.get_mut(&id)?;
-            let crowd = fetch.crowd_until > now;
+            let crowd = fetch.crowd.is_there(now);
             if let Some(range) = fetch.pick(to, class, crowd, &mut self.random) {
                 return Some((to, range));
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::Time;
 use super::claims::Claims;
+use super::crowd::Crowd;
 use super::parts::PartsTable;
 use super::search::Search;
 use crate::content::{ByteRange, RangeSet};
@@ -111,8 +112,8 @@ pub(super) struct Fetch {
     pub sources: BTreeMap<SocketAddr, Source>,
     /// Which sources have a part only. A source that is not in it has everything.
     pub parts: PartsTable,
-    /// Until when others are known to fetch it as well: then they are to fetch different parts.
-    pub crowd_until: Time,
+    /// Others that fetch it as well.
+    pub crowd: Crowd,
     refused: BTreeSet<SocketAddr>,
     /// Not asked for now.
     suspended: BTreeSet<SocketAddr>,
@@ -143,7 +144,7 @@ impl Fetch {
             hedges: BTreeSet::new(),
             sources: BTreeMap::new(),
             parts: PartsTable::default(),
-            crowd_until: Time::ZERO,
+            crowd: Crowd::default(),
             refused: BTreeSet::new(),
             suspended: BTreeSet::new(),
             blake3: Claims::default(),

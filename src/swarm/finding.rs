@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::acquaintance::Greeting;
 use super::acquaintance::add_cookies;
 use super::fetch::{Class, Fetch};
-use super::parts::CROWD_LASTS;
 use super::peer::{Purpose, Request};
 use super::search::{ENOUGH_SOURCES, MOST_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
@@ -26,9 +25,8 @@ const SEARCH_LENGTH: u64 = 32;
 const MOST_ANEW: usize = 8;
 /// How long the claims of others are waited for after the first, at most.
 const LONGEST_COUNT: Duration = Duration::from_millis(50);
-/// Others that somebody must name to be taken for a crowd, and how long from the start on.
+/// Others that somebody must name to be taken for a crowd.
 const NAMED_CROWD: usize = 3;
-const MEETING: Duration = Duration::from_secs(1);
 /// Others that must have asked us for what we fetch to be taken for one.
 const INTERESTED_CROWD: usize = 3;
 /// A fetch that stands still this long while others claim another length doubts its own.
@@ -200,8 +198,7 @@ impl Swarm {
         };
         fetch.search.named(now, from, named.len());
         if named.len() >= NAMED_CROWD {
-            // Before any of them has been heard, who came first may be about to ask everybody.
-            fetch.crowd_until = fetch.crowd_until.max(fetch.begun + MEETING);
+            fetch.crowd.named(fetch.begun);
         }
         let mut news = false;
         for peer in named {
@@ -226,7 +223,7 @@ impl Swarm {
             return;
         };
         if others >= INTERESTED_CROWD {
-            fetch.crowd_until = now + CROWD_LASTS;
+            fetch.crowd.seen(now);
         }
         if fetch.is_wanted()
             && fetch.sources.len() < MOST_SOURCES

@@ -26,6 +26,7 @@ mod bucket;
 mod claims;
 mod congestion;
 mod cookie;
+mod crowd;
 mod explain;
 mod fetch;
 mod finding;

@@ -28,9 +28,8 @@ const MAX_PARTIAL: usize = 32;
 /// so that there are no more than this.
 const CELL: u64 = MAX_ANSWER;
 const MAX_CELLS: u64 = 8192;
-/// Partial sources that make a crowd, and how long it is taken to last.
+/// Partial sources that make a crowd.
 const CROWD: usize = 2;
-pub(super) const CROWD_LASTS: Duration = Duration::from_secs(10);
 /// When a source is asked for its parts again at the latest: one with nothing for us. One with
 /// something has twice as long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -261,7 +260,7 @@ impl Swarm {
             fetch.drop_source(from);
         }
         if fetch.parts.len() >= CROWD {
-            fetch.crowd_until = now + CROWD_LASTS;
+            fetch.crowd.seen(now);
         }
         self.active.insert(from);
         self.mark_ready(id);
