@@ -20,7 +20,7 @@ use super::export::{self, Export};
 use super::{get_folder, human, node_run, progress, settings, signals, tell};
 use crate::content::ContentId;
 use crate::control::{Client, ClientError, FetchEvent};
-use crate::node::{Config, ContentInfo, Failure, Node};
+use crate::node::{Config, ContentInfo, Failure, Node, Verify};
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -82,7 +82,8 @@ pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
             if !args.node.peer.is_empty() {
                 tell("a daemon runs for this store and asks its own peers; --peer has no effect");
             }
-            through_daemon(&client, &args.id, &target, &progress, &signalled)
+            let verify = node_config.verify;
+            through_daemon(&client, &args.id, verify, &target, &progress, &signalled)
         }
         Err(ClientError::NoDaemon { .. }) => {
             let run = InProcess {
@@ -162,6 +163,7 @@ impl Progress {
 fn through_daemon(
     client: &Client,
     id: &ContentId,
+    verify: Verify,
     target: &Target,
     progress: &Progress,
     signalled: &Signalled,
@@ -173,7 +175,7 @@ fn through_daemon(
     let Target::File { path, force } = target else {
         let mut out = io::stdout().lock();
         client
-            .content(id, &mut out, |_| signalled.flow())
+            .content(id, verify, &mut out, |_| signalled.flow())
             .map_err(interrupted)?;
         out.flush()?;
         return Ok(());
@@ -188,7 +190,7 @@ fn through_daemon(
     progress.show(length, length);
     let mut export = Export::begin(path, *force)?;
     client
-        .content(id, export.file(), |_| signalled.flow())
+        .content(id, verify, export.file(), |_| signalled.flow())
         .map_err(interrupted)?;
     export.keep(length)?;
     Ok(())
@@ -268,8 +270,13 @@ impl InProcess<'_> {
     /// Writes it as it comes, in order. The node keeps the rule that the last byte is not given out
     /// before the whole is proven.
     fn stream(&self, node: &Node) -> Result<(), Stop> {
+        if node.verify() == Verify::Strict {
+            // A read that waits for the whole would end at the limit of reads.
+            self.fetch_all(node)?;
+        } else {
+            self.begin_fetch(node);
+        }
         let reader = node.open(self.id)?;
-        self.begin_fetch(node);
         let mut out = io::stdout().lock();
         let mut offset = 0;
         while offset < reader.length() {

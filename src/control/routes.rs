@@ -11,11 +11,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::channel::{Channel, Sender};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -28,7 +29,7 @@ use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
 use crate::node::rights::Rights;
-use crate::node::{ContentInfo, Failure, Pending, Reader};
+use crate::node::{ContentInfo, Failure, Pending, Reader, Verify};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
@@ -206,19 +207,40 @@ async fn fetch_telling(
     }
 }
 
-async fn content(State(shared): Access, Path(id): Path<String>) -> Response {
+/// How a client wants content to be given to it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manner {
+    verify: Verify,
+}
+
+async fn content(
+    State(shared): Access,
+    Path(id): Path<String>,
+    Query(manner): Query<Manner>,
+) -> Response {
     let (id, place) = match admit(&shared, &id) {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };
+    let verify = manner.verify;
+    let strict = verify == Verify::Strict || shared.daemon.node.verify() == Verify::Strict;
+    let _hold = shared.daemon.node.store().hold(&id);
     let reader = async {
         let looking = Waiting::begin(&shared, move |shared, done| {
             shared.daemon.node.lookup(id, done)
         })
         .await?;
         looking.end().await?;
+        if strict {
+            // A read that waits for the whole would end at the limit of reads.
+            let fetching = Waiting::begin(&shared, move |shared, done| {
+                shared.daemon.node.fetch(id, done)
+            });
+            fetching.await?.end().await?;
+        }
         let opened = Arc::clone(&shared);
-        spawn_blocking(move || opened.daemon.node.open(id))
+        spawn_blocking(move || opened.daemon.node.open_to(id, verify))
             .await
             .unwrap_or(Err(Failure::Stopped))
     };

@@ -6,7 +6,7 @@ use crate::node_support::{
     Peer, Place, Running, assert_same, bytes, digests, fetch, get, read, sha256, wait,
 };
 use cjp2pfs::content::ContentId;
-use cjp2pfs::node::{Failure, Reader};
+use cjp2pfs::node::{Failure, Reader, Verify};
 
 const MIB: usize = 1 << 20;
 const FULL: Failure = Failure::Disk(libc::ENOSPC);
@@ -196,4 +196,23 @@ fn a_disk_that_loses_what_it_took_is_read_past() {
     // From now on that disk is avoided.
     let reader = get(&node, sha256(&data));
     assert_same(&read_on(&reader, 0, 128 << 10).unwrap(), &data);
+}
+
+/// Nothing of it could be proven before all of it is in one place, and there is none.
+#[test]
+fn a_strict_read_of_what_there_is_no_room_for_ends_at_once() {
+    let data = bytes("no room for the proof", 24 * MIB);
+    let peer = Peer::serving(data.clone());
+    for (cache, end) in [(4, Err(FULL)), (64, Ok(&data[5000..6000]))] {
+        let place = Place::new();
+        let disk = FailingDisk::below(place.path());
+        let node = place.start(&[peer.address], |config| {
+            config.cache = (cache * MIB) as u64;
+            config.verify = Verify::Strict;
+        });
+        disk.fail(writes_fail(libc::ENOSPC));
+        let reader = get(&node, sha256(&data));
+        let got = read(&reader, 5000, 1000);
+        assert_eq!(got.as_deref().map_err(|failure| *failure), end);
+    }
 }

@@ -18,3 +18,4 @@ mod read;
 mod repair;
 mod seeding;
 mod stop;
+mod strict;
