@@ -105,6 +105,7 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -l config -d 'Re
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -s o -l output -d 'Write to FILE; - is standard output [default: the hash, in the current folder]' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l blocks -d 'Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l peer -d 'Ask this peer; may be given several times' -r

@@ -120,6 +120,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '-o+[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
 '--output=[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
+'(--folder)--blocks=[Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST]:LIST:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \

@@ -373,6 +373,14 @@ pub struct GetArgs {
     #[arg(long)]
     pub folder: bool,
 
+    /// Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST
+    ///
+    /// The list is a text with the SHA-256 of one block a line, and is fetched first. What a peer
+    /// sends wrong is noticed with the block, not with the whole. That it is the list of ID you have
+    /// to know; if it is not, nothing is lost but time.
+    #[arg(long, value_name = "LIST", conflicts_with = "folder")]
+    pub blocks: Option<ContentId>,
+
     /// Replace FILE if it exists; with --folder, files in it that are others
     #[arg(long)]
     pub force: bool,

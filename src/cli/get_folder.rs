@@ -178,7 +178,7 @@ impl Job {
     fn listing(&self, id: &ContentId) -> Result<Listing> {
         let client = Client::new(&self.store)?;
         let mut too_long = false;
-        let fetched = client.fetch(id, |event| {
+        let fetched = client.fetch(id, None, |event| {
             if let FetchEvent::Fetching { length, .. } = event
                 && *length > MAX_LISTING
             {

@@ -155,9 +155,11 @@ impl Client {
     pub fn fetch(
         &self,
         id: &ContentId,
+        blocks: Option<&ContentId>,
         mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
-        let path = format!("/fetch/{id}");
+        let blocks = blocks.map_or(String::new(), |list| format!("?blocks={list}"));
+        let path = format!("/fetch/{id}{blocks}");
         let asking = self.ask(Method::GET, &path);
         self.runtime.block_on(async {
             let mut lines = Lines::of(asking.await?);

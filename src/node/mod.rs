@@ -7,6 +7,7 @@
 
 mod afloat;
 mod batches;
+mod blocks;
 mod claims;
 mod compare;
 pub mod explain;
@@ -56,6 +57,7 @@ use crate::swarm::{Swarm, Time};
 use crate::wire::SignedLatest;
 
 pub use afloat::DiskTrouble;
+pub use blocks::BlocksError;
 pub use names::{Latest, Named, publish};
 pub use network_list::NetworkContent;
 pub use pending::Pending;

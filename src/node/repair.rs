@@ -186,7 +186,7 @@ impl Shared {
     pub(super) fn ask_everybody(&self, transfer: &Transfer) {
         let id = transfer.id;
         self.mailbox.post(Command::Reinstate(id));
-        if transfer.comparisons().believed.take().is_some() {
+        if transfer.end_block_trial() || transfer.comparisons().believed.take().is_some() {
             self.mailbox.post(Command::Only(id, None));
         }
     }

@@ -4,6 +4,7 @@
 mod node_support;
 
 mod ahead;
+mod blocks;
 mod claims;
 mod disk_ahead;
 mod explain;
