@@ -29,6 +29,10 @@ impl Shared {
             self.is_wrong(transfer, false);
             return;
         }
+        if transfer.failed_in_passing(epoch) {
+            self.is_wrong(transfer, false);
+            return;
+        }
         let current = transfer.note_failed(epoch);
         // It has changed meanwhile, or has leaves to verify that came while it was hashed.
         if transfer.needs_proof() {

@@ -92,6 +92,18 @@ fn leaves_that_are_verified_pass_through_too() {
     assert!(node.store().in_memory() <= 6 * MIB as u64);
 }
 
+/// It is larger than disk and memory together, and the lie has long been let go when it shows.
+#[test]
+fn a_lie_is_found_out_at_the_last_byte_all_the_same() {
+    let data = bytes("a lie past a full disk", 12 * MIB);
+    let peer = Peer::corrupting(data.clone(), &[2 * MIB + 5]);
+    let (node, disk) = node(&peer, 4 * MIB);
+    disk.fail(writes_fail(libc::ENOSPC));
+    let reader = get(&node, sha256(&data));
+    let read = read_on(&reader, 0, 128 << 10);
+    assert_eq!(read.err(), Some(Failure::WrongContent));
+}
+
 /// The proof saw what came first, and the handle was given what came second: who knows whether they
 /// are the same.
 #[test]
