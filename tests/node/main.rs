@@ -17,6 +17,7 @@ mod pages;
 mod passed;
 mod read;
 mod repair;
+mod rotten;
 mod seeding;
 mod stop;
 mod strict;
