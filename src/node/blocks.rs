@@ -24,6 +24,8 @@ use crate::store::StoreError;
 
 /// How often one block may be wrong before it is the list that is taken for wrong.
 const MAX_WRONG: u32 = 32;
+/// About so many liars are remembered.
+const MAX_LIARS: usize = 256;
 
 /// Why content cannot be used as a block list.
 #[derive(Debug, Error)]
@@ -53,6 +55,8 @@ pub(super) struct BlockCheck {
     to_try: Vec<SocketAddr>,
     /// Who has sent all of it wrong.
     tried: BTreeSet<SocketAddr>,
+    /// Who has sent wrong bytes, and is not tried where others have sent some of it.
+    liars: BTreeSet<SocketAddr>,
     on_trial: bool,
 }
 
@@ -64,7 +68,16 @@ impl BlockCheck {
             disputed: None,
             to_try: Vec::new(),
             tried: BTreeSet::new(),
+            liars: BTreeSet::new(),
             on_trial: false,
+        }
+    }
+}
+
+impl BlockCheck {
+    fn note_liars(&mut self, liars: &BTreeSet<SocketAddr>) {
+        if self.liars.len() < MAX_LIARS {
+            self.liars.extend(liars);
         }
     }
 }
@@ -143,6 +156,7 @@ impl Shared {
             if let Some((before, pieces)) = check.disputed.take() {
                 let liars = who_differed(range, &before, bytes, &pieces);
                 debug!(%id, ?liars, "a block is right now");
+                check.note_liars(&liars);
                 let liars = liars.into_iter().collect();
                 self.mailbox.post(Command::Suspend(id, liars));
             }
@@ -166,9 +180,15 @@ impl Shared {
         if let Some(liar) = sole {
             self.mailbox.post(Command::Suspend(id, vec![liar]));
             check.to_try.retain(|peer| *peer != liar);
+            check.note_liars(&BTreeSet::from([liar]));
         } else {
             let senders: BTreeSet<_> = pieces.iter().map(|(_, sender)| *sender).collect();
-            check.to_try = senders.into_iter().collect();
+            let known = !check.liars.is_disjoint(&senders);
+            // Of known liars nothing is asked, so what comes instead is from others.
+            check.to_try = match known {
+                true => Vec::new(),
+                false => senders.into_iter().collect(),
+            };
             check.disputed = Some((bytes.to_vec(), pieces));
         }
         // All of it from one of them: then it is known whose it is.
