@@ -64,6 +64,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l upload-limit-p
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l verify -d 'How much is given out of content that is not proven yet [default: auto]' -r -f -a "auto\t'The parts that are read, and never all of it'
+strict\t'Nothing: a read waits until the whole is here and proven, up to the read limit'"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -s f -l foreground -d 'Stay in the foreground'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand mount" -l allow-other -d 'Let other users read the mount (needs user_allow_other in /etc/fuse.conf, except for root)'
@@ -90,6 +92,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l upload-limit-pe
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l verify -d 'How much is given out of content that is not proven yet [default: auto]' -r -f -a "auto\t'The parts that are read, and never all of it'
+strict\t'Nothing: a read waits until the whole is here and proven, up to the read limit'"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l once -d 'Serve the files as they are now, only until the daemon ends'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand seed" -l no-bootstrap -d 'Do not ask the well-known nodes for peers'
@@ -101,6 +105,7 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -l config -d 'Re
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -s v -l verbose -d 'Tell more on standard error; -vv and -vvv tell still more'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand unseed" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -s o -l output -d 'Write to FILE; - is standard output [default: the hash, in the current folder]' -r -F
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l blocks -d 'Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l store -d 'Keep content, and find the daemon, in DIR [default: $XDG_DATA_HOME/cjp2pfs]' -r -f -a "(__fish_complete_directories)"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l bind -d 'Listen on this UDP address; a taken port is replaced by a free one [default: [::]:24254]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l peer -d 'Ask this peer; may be given several times' -r
@@ -112,6 +117,8 @@ complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l upload-limit-per
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l download-limit -d 'Fetch at most this much a second, as it travels; 0 is no limit [default: 0]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l lookup-timeout -d 'Give up after this long when nobody has the content, as in 5s or 500ms [default: 5s]' -r
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l read-timeout -d 'Give up after this long when those who have it do not send it [default: 30s]' -r
+complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l verify -d 'How much is given out of content that is not proven yet [default: auto]' -r -f -a "auto\t'The parts that are read, and never all of it'
+strict\t'Nothing: a read waits until the whole is here and proven, up to the read limit'"
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l config -d 'Read the configuration from FILE' -r -F
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l folder -d 'Fetch a published folder: ID is that of its listing, and FILE a folder to write it into'
 complete -c cjp2pfs -n "__fish_cjp2pfs_using_subcommand get" -l force -d 'Replace FILE if it exists; with --folder, files in it that are others'

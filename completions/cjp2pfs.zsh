@@ -49,6 +49,8 @@ never\:"Never"))' \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--verify=[How much is given out of content that is not proven yet \[default\: auto\]]:HOW:((auto\:"The parts that are read, and never all of it"
+strict\:"Nothing\: a read waits until the whole is here and proven, up to the read limit"))' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
 '-f[Stay in the foreground]' \
 '--foreground[Stay in the foreground]' \
@@ -90,6 +92,8 @@ _arguments "${_arguments_options[@]}" : \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--verify=[How much is given out of content that is not proven yet \[default\: auto\]]:HOW:((auto\:"The parts that are read, and never all of it"
+strict\:"Nothing\: a read waits until the whole is here and proven, up to the read limit"))' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
 '--once[Serve the files as they are now, only until the daemon ends]' \
 '--no-bootstrap[Do not ask the well-known nodes for peers]' \
@@ -116,6 +120,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '-o+[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
 '--output=[Write to FILE; - is standard output \[default\: the hash, in the current folder\]]:FILE:_files' \
+'(--folder)--blocks=[Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST]:LIST:_default' \
 '--store=[Keep content, and find the daemon, in DIR \[default\: \$XDG_DATA_HOME/cjp2pfs\]]:DIR:_files -/' \
 '--bind=[Listen on this UDP address; a taken port is replaced by a free one \[default\: \[\:\:\]\:24254\]]:ADDR:PORT:_default' \
 '*--peer=[Ask this peer; may be given several times]:ADDR:PORT:_default' \
@@ -127,6 +132,8 @@ _arguments "${_arguments_options[@]}" : \
 '--download-limit=[Fetch at most this much a second, as it travels; 0 is no limit \[default\: 0\]]:RATE:_default' \
 '--lookup-timeout=[Give up after this long when nobody has the content, as in 5s or 500ms \[default\: 5s\]]:TIME:_default' \
 '--read-timeout=[Give up after this long when those who have it do not send it \[default\: 30s\]]:TIME:_default' \
+'--verify=[How much is given out of content that is not proven yet \[default\: auto\]]:HOW:((auto\:"The parts that are read, and never all of it"
+strict\:"Nothing\: a read waits until the whole is here and proven, up to the read limit"))' \
 '--config=[Read the configuration from FILE]:FILE:_files' \
 '--folder[Fetch a published folder\: ID is that of its listing, and FILE a folder to write it into]' \
 '--force[Replace FILE if it exists; with --folder, files in it that are others]' \

@@ -233,6 +233,28 @@ pub struct NodeArgs {
     /// Give up after this long when those who have it do not send it [default: 30s]
     #[arg(long, value_name = "TIME", env = "CJP2PFS_READ_TIMEOUT", hide_env_values = true, value_parser = parse_duration)]
     pub read_timeout: Option<Duration>,
+
+    /// How much is given out of content that is not proven yet [default: auto]
+    ///
+    /// What a peer is sent is always proven. A program is given parts of content by SHA-256 before
+    /// the whole can be proven, and never all of it, unless this is strict.
+    #[arg(
+        long,
+        value_name = "HOW",
+        env = "CJP2PFS_VERIFY",
+        hide_env_values = true
+    )]
+    pub verify: Option<VerifyHow>,
+}
+
+/// `--verify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyHow {
+    /// The parts that are read, and never all of it
+    Auto,
+    /// Nothing: a read waits until the whole is here and proven, up to the read limit
+    Strict,
 }
 
 /// As whom a daemon runs.
@@ -350,6 +372,14 @@ pub struct GetArgs {
     /// Fetch a published folder: ID is that of its listing, and FILE a folder to write it into
     #[arg(long)]
     pub folder: bool,
+
+    /// Verify each block of 256 KiB as it comes by this list, whose SHA-256 is LIST
+    ///
+    /// The list is a text with the SHA-256 of one block a line, and is fetched first. What a peer
+    /// sends wrong is noticed with the block, not with the whole. That it is the list of ID you have
+    /// to know; if it is not, nothing is lost but time.
+    #[arg(long, value_name = "LIST", conflicts_with = "folder")]
+    pub blocks: Option<ContentId>,
 
     /// Replace FILE if it exists; with --folder, files in it that are others
     #[arg(long)]

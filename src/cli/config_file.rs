@@ -13,7 +13,7 @@ use etcetera::BaseStrategy;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::args::CompleteWhen;
+use super::args::{CompleteWhen, VerifyHow};
 use super::values::{PeerName, parse_duration, parse_rate, parse_size};
 
 /// The configuration file; every key may be missing.
@@ -43,6 +43,7 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "duration")]
     pub read_timeout: Option<Duration>,
     pub complete: Option<CompleteWhen>,
+    pub verify: Option<VerifyHow>,
     pub no_passthrough: bool,
 }
 
@@ -148,6 +149,7 @@ mod tests {
             lookup-timeout = 2
             read-timeout = "1m"
             complete = "never"
+            verify = "strict"
             no-passthrough = true
             "#,
         )
@@ -163,6 +165,7 @@ mod tests {
         assert_eq!(file.lookup_timeout, Some(Duration::from_secs(2)));
         assert_eq!(file.read_timeout, Some(Duration::from_secs(60)));
         assert_eq!(file.complete, Some(CompleteWhen::Never));
+        assert_eq!(file.verify, Some(VerifyHow::Strict));
         assert!(file.no_passthrough);
         assert!(file.no_bootstrap && file.no_lan);
     }
@@ -186,6 +189,7 @@ mod tests {
             "download-limit = -1",
             "read-timeout = 0",
             "complete = \"maybe\"",
+            "verify = \"perhaps\"",
             "peer = [\"nowhere\"]",
             "bind = \"localhost\"",
             "store = ",

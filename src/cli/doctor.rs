@@ -98,6 +98,7 @@ fn daemon(checks: &mut Checks, status: &DaemonStatus) {
         least_free: status.min_free,
     };
     disk(checks, status.disk, limits);
+    checks.add("verify", Ok(report::verifying(status.verify).into()));
     if let Some(trouble) = &status.disk_trouble {
         checks.add("writing", Err(anyhow::anyhow!("{}", trouble.reason)));
     }

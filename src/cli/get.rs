@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::ProgressBar;
 
 use super::args::GetArgs;
 use super::exit_codes::Outcome;
 use super::export::{self, Export};
 use super::{get_folder, human, node_run, progress, settings, signals, tell};
-use crate::content::ContentId;
+use crate::content::{BlockList, BlockListError, ContentId, Kind, MAX_BLOCK_LIST};
 use crate::control::{Client, ClientError, FetchEvent};
-use crate::node::{Config, ContentInfo, Failure, Node};
+use crate::node::{Config, ContentInfo, Failure, Node, Verify};
 
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -39,6 +39,15 @@ enum Stop {
     Error(anyhow::Error),
 }
 
+impl Stop {
+    fn context(self, what: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Error(error) => Self::Error(error.context(what())),
+            Self::Signal(_) => self,
+        }
+    }
+}
+
 impl<E: Into<anyhow::Error>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Error(error.into())
@@ -50,6 +59,9 @@ pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
         return get_folder::run(args, config);
     }
     let node_config = settings::node_config(&args.node, None, config)?;
+    if args.blocks.is_some() && args.id.kind != Kind::Sha256 {
+        bail!("--blocks is for content by SHA-256");
+    }
     let target = match &args.output {
         Some(path) if path == Path::new("-") => Target::StandardOutput,
         Some(path) => Target::File {
@@ -82,11 +94,13 @@ pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
             if !args.node.peer.is_empty() {
                 tell("a daemon runs for this store and asks its own peers; --peer has no effect");
             }
-            through_daemon(&client, &args.id, &target, &progress, &signalled)
+            let verify = node_config.verify;
+            through_daemon(&client, args, verify, &target, &progress, &signalled)
         }
         Err(ClientError::NoDaemon { .. }) => {
             let run = InProcess {
                 id: args.id,
+                blocks: args.blocks,
                 progress: &progress,
                 signalled: &signalled,
                 wake,
@@ -161,7 +175,8 @@ impl Progress {
 
 fn through_daemon(
     client: &Client,
-    id: &ContentId,
+    args: &GetArgs,
+    verify: Verify,
     target: &Target,
     progress: &Progress,
     signalled: &Signalled,
@@ -170,25 +185,29 @@ fn through_daemon(
         (_, Err(stop)) => stop,
         (error, Ok(())) => error.into(),
     };
-    let Target::File { path, force } = target else {
-        let mut out = io::stdout().lock();
-        client
-            .content(id, &mut out, |_| signalled.flow())
-            .map_err(interrupted)?;
-        out.flush()?;
-        return Ok(());
-    };
+    let (id, blocks) = (&args.id, args.blocks.as_ref());
     let tell = |event: &FetchEvent| {
         if let FetchEvent::Fetching { length, present } = event {
             progress.show(*length, *present);
         }
         signalled.flow()
     };
-    let length = client.fetch(id, tell).map_err(interrupted)?;
+    let Target::File { path, force } = target else {
+        if blocks.is_some() {
+            client.fetch(id, blocks, tell).map_err(interrupted)?;
+        }
+        let mut out = io::stdout().lock();
+        client
+            .content(id, verify, &mut out, |_| signalled.flow())
+            .map_err(interrupted)?;
+        out.flush()?;
+        return Ok(());
+    };
+    let length = client.fetch(id, blocks, tell).map_err(interrupted)?;
     progress.show(length, length);
     let mut export = Export::begin(path, *force)?;
     client
-        .content(id, export.file(), |_| signalled.flow())
+        .content(id, verify, export.file(), |_| signalled.flow())
         .map_err(interrupted)?;
     export.keep(length)?;
     Ok(())
@@ -203,6 +222,7 @@ enum Event {
 
 struct InProcess<'a> {
     id: ContentId,
+    blocks: Option<ContentId>,
     progress: &'a Progress,
     signalled: &'a Signalled,
     wake: mpsc::Sender<Event>,
@@ -220,16 +240,13 @@ impl InProcess<'_> {
     fn fetch(&self, node: &Node, target: &Target) -> Result<(), Stop> {
         // Should the store have to give up content, then other content.
         let _hold = node.store().hold(&self.id);
-        let wake = self.wake.clone();
-        let _looking = node.lookup(
-            self.id,
-            Box::new(move |result| drop(wake.send(Event::Found(result)))),
-        );
-        let info = loop {
-            if let Some(Event::Found(result)) = self.next()? {
-                break result?;
-            }
-        };
+        if let Some(list) = self.blocks {
+            let _hold = node.store().hold(&list);
+            let known = self.fetch_list(node, list);
+            let known = known.map_err(|stop| stop.context(|| format!("the block list {list}")))?;
+            node.verify_by_blocks(self.id, known);
+        }
+        let info = self.look_up(node, self.id)?;
         self.progress.show(info.length, info.present);
         match target {
             Target::File { path, force } => {
@@ -247,6 +264,36 @@ impl InProcess<'_> {
                 Ok(export.keep(length)?)
             }
             Target::StandardOutput => self.stream(node),
+        }
+    }
+
+    fn look_up(&self, node: &Node, id: ContentId) -> Result<ContentInfo, Stop> {
+        let wake = self.wake.clone();
+        let _looking = node.lookup(
+            id,
+            Box::new(move |result| drop(wake.send(Event::Found(result)))),
+        );
+        loop {
+            if let Some(Event::Found(result)) = self.next()? {
+                return Ok(result?);
+            }
+        }
+    }
+
+    fn fetch_list(&self, node: &Node, list: ContentId) -> Result<BlockList, Stop> {
+        if self.look_up(node, list)?.length > MAX_BLOCK_LIST {
+            return Err(BlockListError::TooLong.into());
+        }
+        let wake = self.wake.clone();
+        let _fetching = node.fetch(
+            list,
+            Box::new(move |result| drop(wake.send(Event::Fetched(result)))),
+        );
+        loop {
+            if let Some(Event::Fetched(result)) = self.next()? {
+                result?;
+                return Ok(node.block_list(&list)?);
+            }
         }
     }
 
@@ -268,8 +315,13 @@ impl InProcess<'_> {
     /// Writes it as it comes, in order. The node keeps the rule that the last byte is not given out
     /// before the whole is proven.
     fn stream(&self, node: &Node) -> Result<(), Stop> {
+        if node.verify() == Verify::Strict {
+            // A read that waits for the whole would end at the limit of reads.
+            self.fetch_all(node)?;
+        } else {
+            self.begin_fetch(node);
+        }
         let reader = node.open(self.id)?;
-        self.begin_fetch(node);
         let mut out = io::stdout().lock();
         let mut offset = 0;
         while offset < reader.length() {

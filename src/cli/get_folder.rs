@@ -25,7 +25,7 @@ use super::{node_run, progress, settings, signals, tell};
 use crate::content::listing::{Entry, Listed, MAX_LISTING};
 use crate::content::{ContentId, Hash, Kind, Listing};
 use crate::control::{Client, ClientError, Daemon, FetchEvent, Server};
-use crate::node::Node;
+use crate::node::{Node, Verify};
 
 /// Files fetched at once.
 const WORKERS: usize = 8;
@@ -178,7 +178,7 @@ impl Job {
     fn listing(&self, id: &ContentId) -> Result<Listing> {
         let client = Client::new(&self.store)?;
         let mut too_long = false;
-        let fetched = client.fetch(id, |event| {
+        let fetched = client.fetch(id, None, |event| {
             if let FetchEvent::Fetching { length, .. } = event
                 && *length > MAX_LISTING
             {
@@ -192,7 +192,7 @@ impl Job {
         }
         fetched?;
         let mut text = Bounded(Vec::new());
-        client.content(id, &mut text, |_| self.flow())?;
+        client.content(id, Verify::Auto, &mut text, |_| self.flow())?;
         Ok(Listing::parse(&text.0)?)
     }
 
@@ -337,7 +337,7 @@ impl Job {
         };
         if length > 0 {
             let id = ContentId::sha256(sha256.0);
-            client.content(&id, &mut out, |bytes| {
+            client.content(&id, Verify::Auto, &mut out, |bytes| {
                 self.bar.inc(bytes);
                 self.flow()
             })?;

@@ -11,7 +11,7 @@ use super::exit_codes::Outcome;
 use super::{human, settings};
 use crate::control::{Client, DaemonStatus};
 use crate::node::rights::Rights;
-use crate::node::{PeerStatus, Status};
+use crate::node::{PeerStatus, Status, Verify};
 
 pub fn status(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
     let status = client(args, config)?.status()?;
@@ -83,6 +83,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
             ),
         ),
         row("disk", disk(node)),
+        row("verify", verifying(node.verify).to_owned()),
         row("waiting", node.operations_waiting.to_string()),
     ];
     human::table(out, &rows, false)?;
@@ -133,6 +134,14 @@ pub fn describe(rights: &Rights) -> String {
         false => "writes where its user may",
     };
     format!("{root}; {gains}; {writes}")
+}
+
+/// What is given out before it is proven, in a line.
+pub fn verifying(verify: Verify) -> &'static str {
+    match verify {
+        Verify::Auto => "auto: gives programs parts before the whole is proven, peers nothing",
+        Verify::Strict => "strict: gives nothing that is not proven",
+    }
 }
 
 /// What the store takes, and what it must keep to.

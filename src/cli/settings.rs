@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use etcetera::BaseStrategy;
 
-use super::args::{CompleteWhen, LimitArgs, MountArgs, NodeArgs, StoreArgs};
+use super::args::{CompleteWhen, LimitArgs, MountArgs, NodeArgs, StoreArgs, VerifyHow};
 use super::config_file::ConfigFile;
 use crate::store::Limits;
 use crate::{mount, node};
@@ -129,6 +129,10 @@ fn merge(
             CompleteWhen::Always => node::Complete::Always,
             CompleteWhen::Never => node::Complete::Never,
         },
+        verify: match args.verify.or(file.verify).unwrap_or(VerifyHow::Auto) {
+            VerifyHow::Auto => node::Verify::Auto,
+            VerifyHow::Strict => node::Verify::Strict,
+        },
     })
 }
 
@@ -150,6 +154,7 @@ mod tests {
             upload_limit_per_address: Some(6),
             download_limit: Some(0),
             complete: Some(CompleteWhen::Never),
+            verify: Some(VerifyHow::Strict),
             ..ConfigFile::default()
         }
     }
@@ -170,6 +175,7 @@ mod tests {
             read_timeout: Some(Duration::from_secs(40)),
             upload_limit: Some(0),
             upload_limit_per_address: Some(60),
+            verify: Some(VerifyHow::Auto),
             ..NodeArgs::default()
         };
         let merged = merge(&args, Some(CompleteWhen::Always), &file()).unwrap();
@@ -183,6 +189,7 @@ mod tests {
         assert_eq!(merged.complete, node::Complete::Always);
         assert_eq!(merged.upload_limit, None);
         assert_eq!(merged.upload_limit_per_address, Some(60));
+        assert_eq!(merged.verify, node::Verify::Auto);
     }
 
     #[test]
@@ -197,6 +204,7 @@ mod tests {
         assert_eq!(merged.lookup_timeout, LOOKUP_TIMEOUT);
         assert_eq!(merged.complete, node::Complete::Never);
         assert_eq!(merged.upload_limit, Some(5));
+        assert_eq!(merged.verify, node::Verify::Strict);
         assert_eq!(merged.download_limit, None);
         assert!(merged.bootstrap && !merged.lan);
     }

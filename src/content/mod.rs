@@ -3,6 +3,7 @@
 //! Everything here is pure: no I/O, no clock, no network. The other rooms build on these types so
 //! that an id, an offset and a length cannot be mistaken for one another or for a path.
 
+mod blocks;
 mod groups;
 mod hasher;
 mod id;
@@ -13,6 +14,7 @@ mod range;
 pub mod tree;
 mod tree_writer;
 
+pub use blocks::{BLOCK, BlockList, BlockListError, MAX_BLOCK_LIST};
 pub use groups::{GROUP, LeafGroups};
 pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};

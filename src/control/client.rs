@@ -25,7 +25,7 @@ use super::{
 };
 use crate::content::{ContentId, PublishedName};
 use crate::node::explain::Explanation;
-use crate::node::{NetworkContent, PeerStatus};
+use crate::node::{NetworkContent, PeerStatus, Verify};
 
 /// How long an answer that needs no peer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -155,9 +155,11 @@ impl Client {
     pub fn fetch(
         &self,
         id: &ContentId,
+        blocks: Option<&ContentId>,
         mut tell: impl FnMut(&FetchEvent) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
-        let path = format!("/fetch/{id}");
+        let blocks = blocks.map_or(String::new(), |list| format!("?blocks={list}"));
+        let path = format!("/fetch/{id}{blocks}");
         let asking = self.ask(Method::GET, &path);
         self.runtime.block_on(async {
             let mut lines = Lines::of(asking.await?);
@@ -294,18 +296,20 @@ impl Client {
     }
 
     /// Writes the bytes of `id` to `out` as they come; `tell` hears how many more were written, 0
-    /// several times a second while none come, and may end it by `Break`. Returns the length.
+    /// several times a second while none come, and may end it by `Break`. A daemon that gives parts
+    /// before the whole is proven gives none then with `verify` strict. Returns the length.
     ///
     /// # Errors
     /// [`ClientError`]; `out` then has the right beginning of the content, or nothing.
     pub fn content(
         &self,
         id: &ContentId,
+        verify: Verify,
         out: &mut impl io::Write,
         mut tell: impl FnMut(u64) -> ControlFlow<()>,
     ) -> Result<u64, ClientError> {
         self.runtime.block_on(async {
-            let path = format!("/content/{id}");
+            let path = format!("/content/{id}?verify={}", verify.word());
             let asking = self.ask(Method::GET, &path);
             let mut body = self.attend(asking, &mut tell).await??.into_body();
             let mut written = 0;
@@ -517,7 +521,7 @@ mod tests {
         let mut out = Vec::new();
         let id = ContentId::sha256([1; 32]);
         let mut told = 0;
-        let ended = client.content(&id, &mut out, |_| {
+        let ended = client.content(&id, Verify::Auto, &mut out, |_| {
             told += 1;
             assert!(told < 1000, "it waits for ever");
             ControlFlow::Continue(())

@@ -11,11 +11,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::channel::{Channel, Sender};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -28,7 +29,7 @@ use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
 use crate::content::{ContentId, IdError};
 use crate::node::rights::Rights;
-use crate::node::{ContentInfo, Failure, Pending, Reader};
+use crate::node::{ContentInfo, Failure, Pending, Reader, Verify};
 
 /// Requests at once that last: fewer than connections, so that `status` always finds a place.
 const STREAMS: usize = 32;
@@ -118,9 +119,25 @@ async fn stop(State(shared): Access) -> StatusCode {
     StatusCode::ACCEPTED
 }
 
-async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
+/// How content is fetched for a client.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Means {
+    /// The block list by which it is verified.
+    blocks: Option<String>,
+}
+
+async fn fetch(
+    State(shared): Access,
+    Path(id): Path<String>,
+    Query(means): Query<Means>,
+) -> Response {
     let (id, place) = match admit(&shared, &id) {
         Ok(admitted) => admitted,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let blocks = match means.blocks.as_deref().map(parse).transpose() {
+        Ok(blocks) => blocks,
         Err(refusal) => return refusal.into_response(),
     };
     let (lines, body) = Channel::new(4);
@@ -131,15 +148,22 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
         if !client.hears(&FetchEvent::Looking).await {
             return;
         }
-        let last = match fetch_telling(&shared, id, &mut client).await {
+        let fetched = async {
+            if let Some(list) = blocks
+                && !use_blocks(&shared, id, list, &mut client).await?
+            {
+                return Ok(None);
+            }
+            let fetched = fetch_telling(&shared, id, &mut client).await;
+            fetched.map_err(|failure| failure.to_string())
+        };
+        let last = match fetched.await {
             Ok(Some(info)) => FetchEvent::Complete {
                 length: info.length,
             },
             // The client has gone.
             Ok(None) => return,
-            Err(failure) => FetchEvent::Failed {
-                reason: failure.to_string(),
-            },
+            Err(reason) => FetchEvent::Failed { reason },
         };
         client.hears(&last).await;
         drop(place);
@@ -149,6 +173,32 @@ async fn fetch(State(shared): Access, Path(id): Path<String>) -> Response {
     });
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     (kind, Body::new(body)).into_response()
+}
+
+/// Fetches the block list by which `id` is to be verified; `false` when nobody listens any more.
+async fn use_blocks(
+    shared: &Arc<Shared>,
+    id: ContentId,
+    list: ContentId,
+    client: &mut Listener,
+) -> Result<bool, String> {
+    let about = |why: &dyn std::fmt::Display| format!("the block list {list}: {why}");
+    match fetch_telling(shared, list, client).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return Ok(false),
+        Err(failure) => return Err(about(&failure)),
+    }
+    let asked = Arc::clone(shared);
+    let read = spawn_blocking(move || {
+        let node = &asked.daemon.node;
+        node.block_list(&list)
+            .map(|list| node.verify_by_blocks(id, list))
+    });
+    match read.await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(about(&error)),
+        Err(_) => Err(Failure::Stopped.to_string()),
+    }
 }
 
 /// Who follows a fetch.
@@ -206,19 +256,40 @@ async fn fetch_telling(
     }
 }
 
-async fn content(State(shared): Access, Path(id): Path<String>) -> Response {
+/// How a client wants content to be given to it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manner {
+    verify: Verify,
+}
+
+async fn content(
+    State(shared): Access,
+    Path(id): Path<String>,
+    Query(manner): Query<Manner>,
+) -> Response {
     let (id, place) = match admit(&shared, &id) {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal.into_response(),
     };
+    let verify = manner.verify;
+    let strict = verify == Verify::Strict || shared.daemon.node.verify() == Verify::Strict;
+    let _hold = shared.daemon.node.store().hold(&id);
     let reader = async {
         let looking = Waiting::begin(&shared, move |shared, done| {
             shared.daemon.node.lookup(id, done)
         })
         .await?;
         looking.end().await?;
+        if strict {
+            // A read that waits for the whole would end at the limit of reads.
+            let fetching = Waiting::begin(&shared, move |shared, done| {
+                shared.daemon.node.fetch(id, done)
+            });
+            fetching.await?.end().await?;
+        }
         let opened = Arc::clone(&shared);
-        spawn_blocking(move || opened.daemon.node.open(id))
+        spawn_blocking(move || opened.daemon.node.open_to(id, verify))
             .await
             .unwrap_or(Err(Failure::Stopped))
     };

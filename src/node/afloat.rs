@@ -95,6 +95,7 @@ impl Shared {
         let reserve = if awaited { RESERVE } else { 0 };
         if over() > reserve {
             transfer.expect_nothing();
+            self.release(transfer, transfer.has_no_room(errno));
             // What is kept for the proof makes room when that has seen it.
             if transfer.needs_proof() {
                 let _ = self.to_prove.send(Some(Arc::clone(transfer)));

@@ -47,6 +47,8 @@ pub(super) struct Comparisons {
     pub is_lined_up: bool,
     /// Peers whose bytes were taken for wrong because others gave different ones.
     pub accused: Vec<SocketAddr>,
+    /// Those of whom some may have come after that, because it was on its way.
+    pub late: BTreeSet<SocketAddr>,
     /// The only one that is believed after the others proved wrong.
     pub believed: Option<SocketAddr>,
     /// How often the whole has failed.
@@ -218,6 +220,7 @@ impl Shared {
                 && comparisons.accused.len() < MAX_ACCUSED
             {
                 comparisons.accused.push(peer);
+                comparisons.late.insert(peer);
             }
         }
         if doubted > 0 {

@@ -41,6 +41,7 @@ impl Shared {
         if let Some(leaves) = self.leaves_for(id, length) {
             fresh.verify_by(leaves);
         }
+        self.check_blocks_of(&fresh);
         let fresh = Arc::new(fresh);
         let (transfer, replaced) = {
             let mut transfers = lock(&self.transfers);

@@ -5,7 +5,7 @@
 //! every other byte waits with the rest until the proof is made; if it fails, that read fails, and
 //! so does every later one of that handle. Content of one leaf is given out only when proven. And a
 //! handle that was given bytes in whose place others came is spoilt: it gets nothing more, lest a
-//! program mix the two.
+//! program mix the two. A strict handle is given nothing at all that is not proven.
 //!
 //! Whoever maps content into memory sees pages that others have filled. So pages count as given to
 //! every handle, and a page is filled only as long as all that was given to anybody is not the
@@ -13,6 +13,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::types::Verify;
 use crate::content::{ByteRange, LEAF, RangeSet};
 
 /// Bytes that one handle has been given of unproven content, or the handles' common pages have.
@@ -20,16 +21,30 @@ use crate::content::{ByteRange, LEAF, RangeSet};
 pub(super) struct Given {
     own: RangeSet,
     pages: bool,
+    strict: bool,
     spoilt: bool,
 }
 
 impl Given {
-    /// For what goes into pages that all handles see.
-    pub fn in_pages() -> Self {
+    /// For a handle.
+    pub fn by(verify: Verify) -> Self {
         Self {
-            pages: true,
+            strict: verify == Verify::Strict,
             ..Self::default()
         }
+    }
+
+    /// For what goes into pages that all handles see.
+    pub fn in_pages(verify: Verify) -> Self {
+        Self {
+            pages: true,
+            ..Self::by(verify)
+        }
+    }
+
+    /// Whether nothing unproven may be given.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// Whether it was given wrong bytes.
@@ -47,9 +62,9 @@ pub(super) struct GivenToAny {
 
 impl GivenToAny {
     /// Whether giving `range` to who has been `given` some of it would complete the content in
-    /// somebody's hands.
+    /// somebody's hands, or is more than a strict handle may have.
     pub fn would_complete(&self, given: &Given, range: ByteRange, length: u64) -> bool {
-        if length <= LEAF {
+        if given.strict || length <= LEAF {
             return true;
         }
         let would = |had: &RangeSet| {
@@ -113,7 +128,7 @@ mod tests {
         ) {
             let mut to_any = GivenToAny::default();
             let mut own: [Given; 3] = Default::default();
-            let mut pages = Given::in_pages();
+            let mut pages = Given::in_pages(Verify::Auto);
             let mut seen: [RangeSet; 3] = Default::default();
             for (handle, page, start, length) in steps {
                 let range = ByteRange::at(start * LEAF, length * LEAF)
@@ -137,7 +152,7 @@ mod tests {
     #[test]
     fn only_the_last_of_all_is_held_back() {
         let mut to_any = GivenToAny::default();
-        let (mut one, mut pages) = (Given::default(), Given::in_pages());
+        let (mut one, mut pages) = (Given::default(), Given::in_pages(Verify::Auto));
         let half = ByteRange::new(0, LENGTH / 2);
         let rest = ByteRange::new(LENGTH / 2, LENGTH);
         to_any.note(&mut one, half);

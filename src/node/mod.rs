@@ -7,6 +7,7 @@
 
 mod afloat;
 mod batches;
+mod blocks;
 mod claims;
 mod compare;
 pub mod explain;
@@ -56,6 +57,7 @@ use crate::swarm::{Swarm, Time};
 use crate::wire::SignedLatest;
 
 pub use afloat::DiskTrouble;
+pub use blocks::BlocksError;
 pub use names::{Latest, Named, publish};
 pub use network_list::NetworkContent;
 pub use pending::Pending;
@@ -63,7 +65,7 @@ pub use reader::{Backing, Reader};
 pub use streams::StreamReader;
 pub use types::{
     BOOTSTRAP, Complete, Config, ContentInfo, DEFAULT_PORT, Done, DoneRead, Failure, FetchStatus,
-    PeerStatus, StartError, Status, Verified,
+    PeerStatus, StartError, Status, Verified, Verify,
 };
 
 use messages::{Arrival, Command, Keep, Report};
@@ -246,6 +248,12 @@ impl Node {
         self.0.port_was_taken
     }
 
+    /// How much of content it gives out before it is proven.
+    #[must_use]
+    pub fn verify(&self) -> Verify {
+        self.0.shared.config.verify
+    }
+
     /// What it keeps content in.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -264,7 +272,19 @@ impl Node {
     /// [`Failure::NotFound`] when its length is not known, [`Failure::Disk`] when there is no room
     /// for it.
     pub fn open(&self, id: ContentId) -> Result<Reader, Failure> {
+        self.open_to(id, self.0.shared.config.verify)
+    }
+
+    /// The same for a reader that may be stricter than this node.
+    ///
+    /// # Errors
+    /// As for [`Node::open`].
+    pub fn open_to(&self, id: ContentId, verify: Verify) -> Result<Reader, Failure> {
         let shared = &self.0.shared;
+        let verify = match shared.config.verify {
+            Verify::Strict => Verify::Strict,
+            Verify::Auto => verify,
+        };
         if id.is_empty_content() {
             return Ok(Reader::empty(Arc::clone(shared)));
         }
@@ -280,7 +300,8 @@ impl Node {
         }
         let info = shared.known(id).ok_or(Failure::NotFound)?;
         let transfer = shared.begin(id, info.length)?;
-        Ok(Reader::arriving(Arc::clone(shared), transfer, hold))
+        let node = Arc::clone(shared);
+        Ok(Reader::arriving(node, transfer, hold, verify))
     }
 
     /// Fetches all of it; `done` when it is complete, verified and durable in the store.
@@ -344,6 +365,7 @@ impl Node {
             disk_trouble: shared.disk_trouble(),
             store_limit: shared.config.limits.most,
             min_free: shared.config.limits.least_free,
+            verify: shared.config.verify,
             operations_waiting: shared.waiting(),
             fetching,
         }

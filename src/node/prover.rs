@@ -46,6 +46,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
         }
     }
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
+    let by_blocks = transfer.block_check().is_some();
     let mut hashed = 0;
     let mut done = 0;
     while let Some((epoch, mut range)) = transfer.next_to_hash(buffer.len() as u64) {
@@ -58,7 +59,10 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
         let Some(chunk) = buffer.get_mut(..range.len() as usize) else {
             return false;
         };
-        let in_memory = transfer.unhashed.at(range.start);
+        let in_memory = match by_blocks {
+            true => None,
+            false => transfer.unhashed.at(range.start),
+        };
         let in_memory = in_memory.as_deref().and_then(|run| run.from(range.start));
         if let (Some(proof), Some(bytes)) = (slot.1.as_mut(), in_memory) {
             let chunk = bytes.get(..chunk.len()).unwrap_or(bytes);
@@ -66,7 +70,12 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
             range.end = range.start + chunk.len() as u64;
         } else if let Some(proof) = slot.1.as_mut() {
             match transfer.partial.read_at(range.start, chunk) {
-                Ok(read) if read == chunk.len() => proof.update(chunk),
+                Ok(read) if read == chunk.len() => {
+                    if !shared.block_is_right(transfer, range, chunk) {
+                        continue;
+                    }
+                    proof.update(chunk);
+                }
                 // Let go since it was looked at: it is looked at again.
                 Err(error) if error.raw_os_error() == Some(libc::ESTALE) => return true,
                 result => {

@@ -10,7 +10,7 @@ use super::readahead::ReadAhead;
 use super::scratch;
 use super::shared::{Shared, io_failure};
 use super::transfer::{Admission, Bulk, Phase, Transfer};
-use super::types::{Complete, DoneRead, Failure};
+use super::types::{Complete, DoneRead, Failure, Verify};
 use crate::content::ByteRange;
 use crate::store::{Content, Hold, Passed};
 use crate::swarm::Class;
@@ -78,9 +78,14 @@ impl Reader {
         }
     }
 
-    pub(super) fn arriving(node: Arc<Shared>, transfer: Arc<Transfer>, hold: Hold) -> Self {
-        let given = Arc::default();
-        let in_pages = Arc::new(Mutex::new(Given::in_pages()));
+    pub(super) fn arriving(
+        node: Arc<Shared>,
+        transfer: Arc<Transfer>,
+        hold: Hold,
+        verify: Verify,
+    ) -> Self {
+        let given = Arc::new(Mutex::new(Given::by(verify)));
+        let in_pages = Arc::new(Mutex::new(Given::in_pages(verify)));
         let (number, generation) = transfer.attach_reader([&given, &in_pages]);
         let ahead = Mutex::new(ReadAhead::new(node.config.cache.max(64 << 20)));
         let reader = Self {
@@ -143,6 +148,19 @@ impl Reader {
             file: self.node.store.pass(content)?,
             _hold: self.hold.clone(),
         })
+    }
+
+    /// Whether a read waits for the whole, and what that needs is fetched meanwhile.
+    fn waits_for_all(&self) -> bool {
+        match &self.source {
+            Source::Arriving {
+                transfer, given, ..
+            } => {
+                let strict = given.lock().unwrap_or_else(|e| e.into_inner()).is_strict();
+                strict && !transfer.is_vouched() && self.node.config.complete != Complete::Never
+            }
+            Source::Empty | Source::Complete { .. } => false,
+        }
     }
 
     fn complete_in_bulk(&self) {
@@ -240,6 +258,10 @@ impl Reader {
             (Admission::Waits(missing), _, Some(ticket)) => {
                 self.node.want(transfer, missing, Class::Urgent);
                 self.node.want_nodes(transfer, range, Class::Urgent);
+                if self.waits_for_all() {
+                    // Should this read come to its limit first, the next one has less to wait for.
+                    self.complete_in_bulk();
+                }
                 // The last sweep of a node that stops may have come just before.
                 if self.node.is_stopping() {
                     ticket

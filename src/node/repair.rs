@@ -29,6 +29,10 @@ impl Shared {
             self.is_wrong(transfer, false);
             return;
         }
+        if transfer.failed_in_passing(epoch) {
+            self.is_wrong(transfer, false);
+            return;
+        }
         let current = transfer.note_failed(epoch);
         // It has changed meanwhile, or has leaves to verify that came while it was hashed.
         if transfer.needs_proof() {
@@ -71,7 +75,10 @@ impl Shared {
                 return;
             }
         }
-        if self.adopt_claim(transfer) || self.believe_the_accused(transfer) {
+        if self.adopt_claim(transfer)
+            || self.doubt_what_came_late(transfer)
+            || self.believe_the_accused(transfer)
+        {
             return;
         }
         let (suppliers, unknown) = transfer.suppliers();
@@ -111,6 +118,21 @@ impl Shared {
         if doubted > 0 {
             self.fetch_doubted(transfer);
         }
+    }
+
+    /// A peer was taken for a liar, and some of what it had sent was still on its way then: that is
+    /// fetched again first. Whether there is any.
+    fn doubt_what_came_late(&self, transfer: &Arc<Transfer>) -> bool {
+        let late = std::mem::take(&mut transfer.comparisons().late);
+        if late.is_empty() || transfer.comparisons().believed.is_some() {
+            return false;
+        }
+        let doubted = transfer.doubt_senders(&late, &RangeSet::new());
+        debug!(id = %transfer.id, doubted, "bytes of liars that came late");
+        if doubted > 0 {
+            self.fetch_doubted(transfer);
+        }
+        doubted > 0
     }
 
     /// A peer was taken for a liar because others contradicted it, and what they sent in its place is
@@ -186,7 +208,7 @@ impl Shared {
     pub(super) fn ask_everybody(&self, transfer: &Transfer) {
         let id = transfer.id;
         self.mailbox.post(Command::Reinstate(id));
-        if transfer.comparisons().believed.take().is_some() {
+        if transfer.end_block_trial() || transfer.comparisons().believed.take().is_some() {
             self.mailbox.post(Command::Only(id, None));
         }
     }

@@ -32,12 +32,14 @@ use super::streams::Streams;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
 use super::types::{Config, ContentInfo, Failure, Verified};
-use crate::content::{ByteRange, ContentId, LEAF};
+use crate::content::{BlockList, ByteRange, ContentId, LEAF};
 use crate::store::{BlockCache, Store, StoreError};
 use crate::swarm::Class;
 
 /// Misses and suspicions remembered.
 const REMEMBERED: usize = 1024;
+/// Block lists kept: 8 MiB each at most.
+const BLOCK_LISTS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// Content of which a length and perhaps a part is known, and that nobody has open.
 #[derive(Clone, Copy)]
@@ -76,6 +78,8 @@ pub(super) struct Shared {
     pub trouble: Mutex<Option<(i32, Instant)>>,
     /// What most peers say the BLAKE3 of some content is.
     pub claims: Mutex<LruCache<ContentId, Claim>>,
+    /// The block lists that users have named, by the content that they are of.
+    pub block_lists: Mutex<LruCache<ContentId, Arc<BlockList>>>,
     /// What is published under names.
     pub names: Mutex<Names>,
     /// Streams that are read.
@@ -144,6 +148,7 @@ impl Shared {
             awaiting_nodes: Mutex::default(),
             trouble: Mutex::default(),
             claims: Mutex::new(LruCache::new(remembered)),
+            block_lists: Mutex::new(LruCache::new(BLOCK_LISTS)),
             names: Mutex::new(names),
             streams: Mutex::default(),
             wrong: Mutex::new(LruCache::new(remembered)),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use super::Failure;
+use super::blocks::BlockCheck;
 use super::compare::Comparisons;
 use super::given::{Given, GivenToAny};
 use super::leaves::Leaves;
@@ -20,7 +21,7 @@ use super::pending::{ReadTicket, ValueTicket};
 use super::pieces::Provenance;
 use super::runs::Unhashed;
 use super::types::ContentInfo;
-use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
+use crate::content::{BLOCK, ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
 
@@ -115,6 +116,8 @@ struct State {
     used_at: Instant,
     progress_at: Instant,
     retried_at: Instant,
+    /// Whether blocks are verified before they are hashed.
+    by_blocks: bool,
     /// Written since the last sync.
     dirty: bool,
     /// Where the disk does not take it.
@@ -181,6 +184,8 @@ pub(super) struct Transfer {
     pub unhashed: Unhashed,
     /// How leaves are verified as they arrive, if they can be. Taken before `state`.
     leaves: Mutex<Option<Leaves>>,
+    /// How blocks are verified before they are hashed, if they are. Taken before `state`.
+    pub blocks: Mutex<Option<BlockCheck>>,
     state: Mutex<State>,
 }
 
@@ -217,6 +222,7 @@ impl Transfer {
             comparisons: Mutex::default(),
             unhashed: Unhashed::default(),
             leaves: Mutex::new(None),
+            blocks: Mutex::new(None),
             state: Mutex::new(State {
                 phase: Phase::Arriving,
                 failure: Failure::WrongContent,
@@ -250,6 +256,7 @@ impl Transfer {
                 used_at: now,
                 progress_at: now,
                 retried_at: now,
+                by_blocks: false,
                 dirty: false,
                 afloat: None,
             }),
@@ -511,7 +518,15 @@ impl Transfer {
             state.queued_for_proof = !state.recheck.is_empty();
             return None;
         }
-        let range = ByteRange::new(state.hashed, end.min(state.hashed.saturating_add(most)));
+        let mut range = ByteRange::new(state.hashed, end.min(state.hashed.saturating_add(most)));
+        if state.by_blocks {
+            let block = ByteRange::at(range.start - range.start % BLOCK, BLOCK);
+            range.end = block.end.min(self.length);
+            if range.end > end {
+                state.queued_for_proof = !state.recheck.is_empty();
+                return None;
+            }
+        }
         state.hashing = range.end;
         Some((state.epoch, range))
     }

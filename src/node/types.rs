@@ -50,6 +50,33 @@ pub struct Config {
     pub read_timeout: Duration,
     /// Whether what is read is completed.
     pub complete: Complete,
+    /// How much of content is given out before it is proven.
+    pub verify: Verify,
+}
+
+/// How much of content is given out before it is proven.
+///
+/// Peers are given nothing unproven in either case, and what is verified leaf by leaf by a hash that is
+/// known to be right is proven leaf by leaf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// What is asked for, but to nobody all of it.
+    #[default]
+    Auto,
+    /// Nothing: a read of content of which only the whole can be proven waits for that.
+    Strict,
+}
+
+impl Verify {
+    /// In one word: `auto` or `strict`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Strict => "strict",
+        }
+    }
 }
 
 /// Whether what is read is completed in the background.
@@ -214,6 +241,8 @@ pub struct Status {
     pub store_limit: Option<u64>,
     /// Bytes that it leaves free.
     pub min_free: Option<u64>,
+    /// How much of content is given out before it is proven.
+    pub verify: Verify,
     /// Reads and lookups that wait for the network.
     pub operations_waiting: usize,
     /// What is being fetched.

@@ -6,10 +6,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::content::ByteRange;
 
 use super::identity::Identity;
+use super::layout::ASIDE;
 use super::lent::Lent;
 use super::link_free::open_link_free;
 
@@ -31,6 +33,25 @@ struct Inner {
     lent: Option<Lent>,
     /// What it was made from in memory, if it was.
     source: Option<Content>,
+}
+
+/// Whether this process has set any file aside: until then nobody need look.
+static ANY_SET_ASIDE: AtomicBool = AtomicBool::new(false);
+
+/// From now on open files are looked at for having been set aside since.
+pub(super) fn note_set_aside() {
+    ANY_SET_ASIDE.store(true, Ordering::Release);
+}
+
+/// Whether an open file of the store was rotten and has been set aside: where it lies now tells.
+fn is_set_aside(file: &File) -> bool {
+    if !ANY_SET_ASIDE.load(Ordering::Acquire) {
+        return false;
+    }
+    let now = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let folder = now.as_deref().ok().and_then(Path::parent);
+    // What cannot be told is not taken for right. Content in memory lies in no folder.
+    folder.is_none_or(|folder| folder.ends_with(ASIDE))
 }
 
 impl Content {
@@ -126,6 +147,9 @@ impl Content {
     pub fn still_valid(&self) -> bool {
         if let Some(source) = &self.0.source {
             return source.still_valid();
+        }
+        if self.0.seeded.is_none() && is_set_aside(&self.0.file) {
+            return false;
         }
         if let Some(lent) = &self.0.lent {
             let now = self.0.file.metadata();

@@ -11,6 +11,9 @@ use crate::content::{ContentId, Hash, Kind};
 
 use super::error::StoreError;
 
+/// The folder of what was rotten.
+pub(super) const ASIDE: &str = "aside";
+
 /// The version of the layout that this program reads and writes.
 pub(super) const VERSION: u64 = 1;
 
@@ -101,7 +104,7 @@ impl Layout {
 
     /// What was found not to be what its name says.
     pub(super) fn aside(&self) -> PathBuf {
-        self.dir.join("aside")
+        self.dir.join(ASIDE)
     }
 
     fn partial(&self, id: &ContentId, suffix: &str) -> PathBuf {

@@ -155,6 +155,7 @@ impl Store {
             })
             .find(|path| !path.exists())
             .unwrap_or_else(|| folder.join(&name));
+        super::file::note_set_aside();
         self.forget_open(id);
         match fs::rename(&from, &to) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -294,6 +294,54 @@ fn wrong_content_ends_in_an_error_never_in_success() {
     }
 }
 
+/// `--verify=strict`: of wrong content not even a part is read, of right content any part is.
+#[test]
+fn strictly_verified_no_part_of_wrong_content_is_read() {
+    requires_mount!();
+    requires_python!();
+    let place = Place::new();
+    let folder = place.folder("folder");
+    let file = place.file("folder/content", 600_000);
+    // A single answer in a hundred is wrong.
+    let liar = PythonPeer::serve(
+        &folder,
+        &place.path("peer.json"),
+        &["--corrupt", "0.01", "--seed", "4"],
+    );
+    let settings = |store: &str| {
+        Settings::new(place.path(store))
+            .peer(liar.address)
+            .with(&["--read-timeout", "5s"])
+    };
+    let auto = Mounted::new(settings("a"), &place.path("auto"));
+    let strict = settings("b").with(&["--verify", "strict"]);
+    let strict = Mounted::new(strict, &place.path("strict"));
+    assert_eq!(auto.node.status()["verify"], "auto");
+    assert_eq!(strict.node.status()["verify"], "strict");
+    let part = auto.dd(&file.sha256, 100_000, 4096).ok().stdout;
+    assert_eq!(part.len(), 4096);
+    for (offset, length) in [(0, 4096), (100_000, 4096), (599_999, 1), (0, 600_000)] {
+        let done = strict.dd(&file.sha256, offset, length);
+        match done.status.success() {
+            true => assert!(
+                done.stdout == file.bytes[offset as usize..(offset + length) as usize],
+                "{length} bytes at {offset} are wrong"
+            ),
+            false => assert!(done.stdout.is_empty(), "{}", done.stdout.len()),
+        }
+    }
+    auto.umount();
+    strict.umount();
+    let honest = Node::seed(Settings::new(place.path("c")), &[&file.path], 1);
+    let settings = Settings::new(place.path("d"))
+        .peer(honest.address)
+        .with(&["--verify", "strict"]);
+    let mount = Mounted::new(settings, &place.path("right"));
+    let part = mount.dd(&file.sha256, 100_000, 4096).ok().stdout;
+    assert!(part == file.bytes[100_000..104_096]);
+    file.is(&mount.cat(&file.sha256).ok().stdout);
+}
+
 #[test]
 fn beside_an_honest_peer_a_corrupting_one_does_not_win() {
     requires_mount!();

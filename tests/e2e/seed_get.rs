@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Command;
 
-use crate::common::{LATER, Node, Place, Process, PythonPeer, SOON, Settings, cjp2pfs, run, wait};
+use crate::common::{
+    LATER, Node, Place, Process, PythonPeer, SOON, Settings, cjp2pfs, run, sha256_of, wait,
+};
 
 #[test]
 fn seed_prints_what_sha256sum_prints_and_leaves_the_files_alone() {
@@ -353,4 +356,47 @@ fn several_peers_share_the_work() {
             "one of two peers was never asked"
         );
     }
+}
+
+/// `get --blocks`: with a daemon and without, a list that is none, and content that has none.
+#[test]
+fn blocks_are_verified_by_a_list() {
+    let place = Place::new();
+    let file = place.file("content", 1_000_000);
+    let lines: String = file
+        .bytes
+        .chunks(256 << 10)
+        .map(|block| format!("{}\n", sha256_of(block)))
+        .collect();
+    let list = place.path("list");
+    fs::write(&list, &lines).unwrap();
+    let list_id = sha256_of(lines.as_bytes());
+    let seeder = Node::seed(Settings::new(place.path("a")), &[&file.path, &list], 2);
+    let get = |store: &str, id: &str, list: &str, output: &Path| {
+        let settings = Settings::new(place.path(store)).peer(seeder.address);
+        let mut command = settings.get(id, output);
+        run(command.args(["--blocks", list]), LATER)
+    };
+    let copy = place.path("copy");
+    get("b", &file.sha256, &list_id, &copy).ok();
+    file.is_in(&copy);
+    let error = get("c", &file.sha256, &file.sha256, &place.path("no")).failed(1);
+    assert!(error.contains("is not 64 hexadecimal digits"), "{error}");
+    let blake3 = format!("blake3/{}", file.blake3);
+    let error = get("c", &blake3, &list_id, &place.path("no")).failed(1);
+    assert!(
+        error.contains("--blocks is for content by SHA-256"),
+        "{error}"
+    );
+    assert!(!place.path("no").exists());
+
+    let other = place.file("other", 10);
+    let settings = Settings::new(place.path("d")).peer(seeder.address);
+    let daemon = Node::seed(settings, &[&other.path], 1);
+    let copy = place.path("by the daemon");
+    get("d", &file.sha256, &list_id, &copy).ok();
+    file.is_in(&copy);
+    let error = get("d", &other.sha256, &file.sha256, &place.path("no")).failed(1);
+    assert!(error.contains("is not 64 hexadecimal digits"), "{error}");
+    daemon.stop();
 }

@@ -6,7 +6,7 @@ use crate::node_support::{
     Peer, Place, Running, assert_same, bytes, digests, fetch, get, read, sha256, wait,
 };
 use cjp2pfs::content::ContentId;
-use cjp2pfs::node::{Failure, Reader};
+use cjp2pfs::node::{Failure, Reader, Verify};
 
 const MIB: usize = 1 << 20;
 const FULL: Failure = Failure::Disk(libc::ENOSPC);
@@ -90,6 +90,18 @@ fn leaves_that_are_verified_pass_through_too() {
     let reader = get(&node, ContentId::blake3(digests(&data).blake3.0));
     assert_same(&read_on(&reader, 0, 128 << 10).unwrap(), &data);
     assert!(node.store().in_memory() <= 6 * MIB as u64);
+}
+
+/// It is larger than disk and memory together, and the lie has long been let go when it shows.
+#[test]
+fn a_lie_is_found_out_at_the_last_byte_all_the_same() {
+    let data = bytes("a lie past a full disk", 12 * MIB);
+    let peer = Peer::corrupting(data.clone(), &[2 * MIB + 5]);
+    let (node, disk) = node(&peer, 4 * MIB);
+    disk.fail(writes_fail(libc::ENOSPC));
+    let reader = get(&node, sha256(&data));
+    let read = read_on(&reader, 0, 128 << 10);
+    assert_eq!(read.err(), Some(Failure::WrongContent));
 }
 
 /// The proof saw what came first, and the handle was given what came second: who knows whether they
@@ -196,4 +208,23 @@ fn a_disk_that_loses_what_it_took_is_read_past() {
     // From now on that disk is avoided.
     let reader = get(&node, sha256(&data));
     assert_same(&read_on(&reader, 0, 128 << 10).unwrap(), &data);
+}
+
+/// Nothing of it could be proven before all of it is in one place, and there is none.
+#[test]
+fn a_strict_read_of_what_there_is_no_room_for_ends_at_once() {
+    let data = bytes("no room for the proof", 24 * MIB);
+    let peer = Peer::serving(data.clone());
+    for (cache, end) in [(4, Err(FULL)), (64, Ok(&data[5000..6000]))] {
+        let place = Place::new();
+        let disk = FailingDisk::below(place.path());
+        let node = place.start(&[peer.address], |config| {
+            config.cache = (cache * MIB) as u64;
+            config.verify = Verify::Strict;
+        });
+        disk.fail(writes_fail(libc::ENOSPC));
+        let reader = get(&node, sha256(&data));
+        let got = read(&reader, 5000, 1000);
+        assert_eq!(got.as_deref().map_err(|failure| *failure), end);
+    }
 }

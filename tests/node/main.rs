@@ -4,6 +4,7 @@
 mod node_support;
 
 mod ahead;
+mod blocks;
 mod claims;
 mod disk_ahead;
 mod explain;
@@ -16,5 +17,7 @@ mod pages;
 mod passed;
 mod read;
 mod repair;
+mod rotten;
 mod seeding;
 mod stop;
+mod strict;

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::{ContentHasher, ContentId, Digests};
-use cjp2pfs::node::{Complete, Config, Node};
+use cjp2pfs::node::{Complete, Config, Node, Verify};
 use cjp2pfs::store::{Identity, Limits, Store};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -126,6 +126,7 @@ impl Place {
             lookup_timeout: SOON,
             read_timeout: SOON,
             complete: Complete::Never,
+            verify: Verify::Auto,
         }
     }
 

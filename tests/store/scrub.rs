@@ -97,7 +97,8 @@ fn what_is_rotten_is_set_aside_and_can_come_again() {
         let other = hold(&store, &data(8, 5000));
         let id = sha256(&digests);
         // Kept open, as what was asked for lately is.
-        assert!(store.open_content(&id).unwrap().is_some());
+        let open = store.open_content(&id).unwrap().unwrap();
+        let open_other = store.open_content(&sha256(&other)).unwrap().unwrap();
         let path = file_of(dir.path(), "sha256", &digests.sha256.to_string());
         rot(&path, length as u64 - 1);
         let (found, sum) = scrub(&store, Some(&[id, sha256(&other)]));
@@ -106,6 +107,8 @@ fn what_is_rotten_is_set_aside_and_can_come_again() {
         for id in [id, ContentId::blake3(digests.blake3.0)] {
             assert!(store.open_content(&id).unwrap().is_none());
         }
+        // Who has it open is given no more of it.
+        assert!(!open.still_valid() && open_other.still_valid());
         assert!(!path.exists());
         hold(&store, &content);
         assert!(store.open_content(&id).unwrap().is_some());

@@ -98,6 +98,39 @@ impl Transfer {
         first.is_some_and(|first| !first.intersection(range).is_empty())
     }
 
+    /// Whether all of it was hashed as it passed, in `epoch`, and not all of it is here any more: then
+    /// that it is wrong cannot be repaired.
+    pub fn failed_in_passing(&self, epoch: u64) -> bool {
+        let state = self.state();
+        state.phase == Phase::Arriving
+            && state.afloat.is_some()
+            && state.epoch == epoch
+            && state.hashed >= self.length
+            && state.present.bytes() < self.length
+    }
+
+    /// There is no room for all of it: a strict read that waits for the proof of the whole, which
+    /// needs that, ends.
+    pub fn has_no_room(&self, errno: i32) -> Released {
+        let mut state = self.state();
+        let mut released = Released::default();
+        if state.vouched {
+            return released;
+        }
+        let (strict, rest) = std::mem::take(&mut state.waiters)
+            .into_iter()
+            .partition(|waiter| {
+                let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
+                given.is_strict()
+            });
+        state.waiters = rest;
+        released.failed = strict
+            .into_iter()
+            .map(|waiter: super::ReadWaiter| (Failure::Disk(errno), waiter.ticket))
+            .collect();
+        released
+    }
+
     /// What handles expect to read is wanted no more, until they read on.
     pub fn expect_nothing(&self) {
         self.state().ahead.clear();

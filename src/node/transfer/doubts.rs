@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 
 use super::{NUMBER, Phase, Released, State, Transfer};
 use crate::content::{ByteRange, RangeSet};
+use crate::node::blocks::BlockCheck;
 use crate::node::pieces::Piece;
 use crate::node::types::{Failure, Verified};
 
@@ -60,6 +61,26 @@ impl Transfer {
         self.state().doubt(range);
         self.unhashed.clear();
         self.partial.note_absent(range);
+    }
+
+    /// The same of what is about to be hashed and was not.
+    pub fn doubt_unhashed(&self, range: ByteRange) {
+        let mut state = self.state();
+        state.hashing = state.hashed;
+        state.doubt(range);
+        drop(state);
+        self.unhashed.clear();
+        self.partial.note_absent(range);
+    }
+
+    /// From now on blocks are verified before they are hashed; what was hashed is hashed anew.
+    pub fn check_blocks(&self, check: BlockCheck) {
+        *self.block_check() = Some(check);
+        let mut state = self.state();
+        if state.phase == Phase::Arriving {
+            state.by_blocks = true;
+            state.prove_anew();
+        }
     }
 
     /// Takes for wrong what these peers sent, but for what is `agreed`; returns how much.
