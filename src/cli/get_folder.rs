@@ -240,6 +240,7 @@ impl Job {
         match &entry.what {
             Listed::Link { .. } if entry.leads_out() => Ok(()),
             Listed::Link { target } => self.make_link(folder, name, target),
+            Listed::EmptyFolder => Ok(drop(folder.below(name)?)),
             Listed::File {
                 length,
                 modified,
