@@ -22,9 +22,6 @@ pub struct Digests {
     pub tree: Vec<u8>,
 }
 
-/// One half of the work on some bytes.
-pub type Half<'a> = &'a mut (dyn FnMut() + Send);
-
 /// Computes [`Digests`]: SHA-256, BLAKE3 and the tree.
 ///
 /// What is kept meanwhile is 32 bytes for each 4,096 of the content, and twice that at the end. For
@@ -46,27 +43,20 @@ impl ContentHasher {
         self.pass.update(bytes);
     }
 
-    /// The same by way of `both`, which has to run both halves of the work before it returns, and may
-    /// do so at the same time. Pays for many bytes at once.
-    pub fn update_by(&mut self, bytes: &[u8], both: impl FnOnce(Half<'_>, Half<'_>)) {
-        self.pass.update_by(bytes, both);
-    }
-
     /// After the last byte.
     #[must_use]
     pub fn finish(mut self) -> Digests {
         self.pass.end();
         let pass = self.pass;
-        let length = pass.leaves.length;
-        let (blake3, tree) = if pass.leaves.values.is_empty() {
-            (pass.leaves.first, Vec::new())
+        let (blake3, tree) = if pass.leaves.is_empty() {
+            (pass.first, Vec::new())
         } else {
-            tree::build(pass.leaves.values, pass.leaves.first)
+            tree::build(pass.leaves, pass.first)
         };
         Digests {
             sha256: Hash(pass.sha256.finalize().into()),
             blake3,
-            length,
+            length: pass.length,
             tree,
         }
     }
@@ -106,24 +96,9 @@ impl StreamingHasher {
         self.hand_over(write_at)
     }
 
-    /// The same by way of `both`, as in [`ContentHasher::update_by`].
-    ///
-    /// # Errors
-    /// Those of `write_at`. Then it cannot go on.
-    pub fn update_by(
-        &mut self,
-        bytes: &[u8],
-        both: impl FnOnce(Half<'_>, Half<'_>),
-        write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.pass.update_by(bytes, both);
-        self.hand_over(write_at)
-    }
-
     fn hand_over(&mut self, write_at: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let values = &mut self.pass.leaves.values;
-        self.tree.push(values.as_chunks().0, write_at)?;
-        values.clear();
+        self.tree.push(self.pass.leaves.as_chunks().0, write_at)?;
+        self.pass.leaves.clear();
         Ok(())
     }
 
@@ -136,7 +111,7 @@ impl StreamingHasher {
         mut self,
         mut write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<Option<Digests>> {
-        if self.pass.leaves.length != self.length {
+        if self.pass.length != self.length {
             return Ok(None);
         }
         self.pass.end();
@@ -157,28 +132,24 @@ impl StreamingHasher {
 ///
 /// The leaves of the tree are hashed one by one and the BLAKE3 of the whole follows from them, so
 /// that every byte goes through each function once, while it is still in the nearest cache.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Pass {
     sha256: Sha256,
-    leaves: Leaves,
-}
-
-#[derive(Clone)]
-struct Leaves {
     /// The leaf that is being filled, at its offset in the content.
     leaf: blake3::Hasher,
     /// The values of leaves that are full, 32 bytes each, as long as nobody takes them out.
-    values: Vec<u8>,
+    leaves: Vec<u8>,
     /// BLAKE3 of the first leaf alone: the root, if there is to be no other.
     first: Hash,
     length: u64,
 }
 
-impl Default for Leaves {
+impl Default for Pass {
     fn default() -> Self {
         Self {
+            sha256: Sha256::new(),
             leaf: blake3::Hasher::new(),
-            values: Vec::new(),
+            leaves: Vec::new(),
             first: Hash(*blake3::hash(&[]).as_bytes()),
             length: 0,
         }
@@ -186,27 +157,6 @@ impl Default for Leaves {
 }
 
 impl Pass {
-    fn update(&mut self, bytes: &[u8]) {
-        for piece in bytes.chunks(LEAF as usize) {
-            self.sha256.update(piece);
-            self.leaves.update(piece);
-        }
-    }
-
-    fn update_by(&mut self, bytes: &[u8], both: impl FnOnce(Half<'_>, Half<'_>)) {
-        let Self { sha256, leaves } = self;
-        both(&mut || sha256.update(bytes), &mut || leaves.update(bytes));
-    }
-
-    /// After the last byte: the last leaf may be short.
-    fn end(&mut self) {
-        if self.leaves.leaf.count() > 0 {
-            self.leaves.end_leaf();
-        }
-    }
-}
-
-impl Leaves {
     fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.leaf.count() == 0 {
@@ -214,6 +164,7 @@ impl Leaves {
             }
             let room = (LEAF - self.leaf.count()) as usize;
             let (piece, rest) = bytes.split_at(room.min(bytes.len()));
+            self.sha256.update(piece);
             self.leaf.update(piece);
             self.length += piece.len() as u64;
             if self.leaf.count() == LEAF {
@@ -227,10 +178,17 @@ impl Leaves {
         if self.length <= LEAF {
             self.first = Hash(*self.leaf.finalize().as_bytes());
         }
-        self.values
+        self.leaves
             .extend_from_slice(&self.leaf.finalize_non_root());
         // `reset` would keep half of the offset.
         self.leaf = blake3::Hasher::new();
+    }
+
+    /// After the last byte: the last leaf may be short.
+    fn end(&mut self) {
+        if self.leaf.count() > 0 {
+            self.end_leaf();
+        }
     }
 }
 
@@ -291,31 +249,5 @@ impl Proof {
             Hasher::Blake3(hasher) => *hasher.finalize().as_bytes(),
         };
         found == self.claimed.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn in_halves_and_in_one_it_comes_to_the_same() {
-        let bytes: Vec<u8> = (0..100_000u32).map(|n| (n * 7 % 251) as u8).collect();
-        for piece in [1, 4095, 4096, 5000, 100_000] {
-            let (mut whole, mut halves) = (ContentHasher::new(), ContentHasher::new());
-            for (number, piece) in bytes.chunks(piece).enumerate() {
-                whole.update(piece);
-                halves.update_by(piece, |one, other| {
-                    if number % 2 == 0 {
-                        one();
-                        other();
-                    } else {
-                        other();
-                        one();
-                    }
-                });
-            }
-            assert_eq!(whole.finish(), halves.finish());
-        }
     }
 }

@@ -14,7 +14,7 @@ pub mod tree;
 mod tree_writer;
 
 pub use groups::{GROUP, LeafGroups};
-pub use hasher::{ContentHasher, Digests, Half, Proof, StreamingHasher};
+pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use key::{KeyError, PublicKey, SecretKey, Signature};
 pub use listing::{Listing, ListingError};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use crate::content::{ContentHasher, ContentId, Digests, Half, StreamingHasher};
+use crate::content::{ContentHasher, ContentId, Digests, StreamingHasher};
 
 use super::Store;
 use super::error::StoreError;
@@ -74,26 +74,6 @@ impl Hashing {
             }
             How::Streaming { hasher, file } => hasher
                 .update(bytes, |at, nodes| file.file.write_all_at(nodes, at))
-                .map_err(|e| StoreError::io("write", &file.path, e)),
-        }
-    }
-
-    /// The same by way of `both`, as in [`ContentHasher::update_by`].
-    ///
-    /// # Errors
-    /// What the disk said; then it has to begin anew.
-    pub fn update_by(
-        &mut self,
-        bytes: &[u8],
-        both: impl FnOnce(Half<'_>, Half<'_>),
-    ) -> Result<(), StoreError> {
-        match &mut self.0 {
-            How::InMemory(hasher) => {
-                hasher.update_by(bytes, both);
-                Ok(())
-            }
-            How::Streaming { hasher, file } => hasher
-                .update_by(bytes, both, |at, nodes| file.file.write_all_at(nodes, at))
                 .map_err(|e| StoreError::io("write", &file.path, e)),
         }
     }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +10,11 @@ use super::pass::Work;
 use super::walk::{Found, listed_file};
 use super::{Observer, SeededFile, Skip};
 use crate::content::listing::{Entry, Listed};
-use crate::content::{ContentHasher, Digests, Half, StreamingHasher};
+use crate::content::{ContentHasher, Digests, StreamingHasher};
 use crate::store::{Hashing, Identity, Store, StoreError, open_link_free};
 
 /// Bytes read at once.
 pub(super) const CHUNK: usize = 1 << 20;
-/// From so many bytes at once on a second thread is worth its start (some 30 us, of some 700 us).
-const LARGE: usize = 512 << 10;
 /// Times that a file is begun anew because it changed meanwhile.
 const ATTEMPTS: u32 = 3;
 /// Longer than the tick of any kernel clock (1 to 10 ms).
@@ -206,11 +203,9 @@ impl Hasher {
 
     fn update(&mut self, bytes: &[u8]) -> Result<(), AttemptError> {
         match self {
-            Self::Stored(hashing) if bytes.len() < LARGE => hashing.update(bytes)?,
-            Self::Stored(hashing) => hashing.update_by(bytes, at_once)?,
+            Self::Stored(hashing) => hashing.update(bytes)?,
             Self::Short(hasher) => hasher.update(bytes),
-            Self::Long(hasher) if bytes.len() < LARGE => hasher.update(bytes, |_, _| Ok(()))?,
-            Self::Long(hasher) => hasher.update_by(bytes, at_once, |_, _| Ok(()))?,
+            Self::Long(hasher) => hasher.update(bytes, |_, _| Ok(()))?,
         }
         Ok(())
     }
@@ -226,24 +221,6 @@ impl Hasher {
             Self::Long(hasher) => hasher.finish(|_, _| Ok(()))?,
         })
     }
-}
-
-/// Runs both: SHA-256 is slower than all of BLAKE3, which then takes no time of its own where a core
-/// has nothing to do.
-fn at_once(one: Half<'_>, other: Half<'_>) {
-    let other = Mutex::new(Some(other));
-    // Whoever comes first: the thread may start late, or not at all.
-    let run_other = || {
-        let taken = other.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(other) = taken {
-            other();
-        }
-    };
-    thread::scope(|scope| {
-        let _beside = thread::Builder::new().spawn_scoped(scope, run_other);
-        one();
-        run_other();
-    });
 }
 
 /// Whether the file was changed less than [`REST`] ago, or in the future of a clock set back.
