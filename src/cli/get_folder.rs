@@ -240,6 +240,10 @@ impl Job {
         match &entry.what {
             Listed::Link { .. } if entry.leads_out() => Ok(()),
             Listed::Link { target } => self.make_link(folder, name, target),
+            Listed::EmptyFolder => {
+                folder.below(name)?;
+                Ok(())
+            }
             Listed::File {
                 length,
                 modified,

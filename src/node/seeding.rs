@@ -114,9 +114,9 @@ pub fn list_folder(path: &Path, observer: &dyn Observer) -> Result<Option<Listin
     let start = Start::Argument(path.to_owned());
     // Only a store can fail.
     let gathered = Pass::alone(observer).run(&[start]).unwrap_or_default();
-    let entries = gathered.into_iter().next().unwrap_or_default().entries;
+    let mut found = gathered.into_iter().next().unwrap_or_default();
     if observer.wanted() {
-        Listing::new(entries).map(Some)
+        found.take_listing().map(Some)
     } else {
         Ok(None)
     }

@@ -12,7 +12,9 @@ use super::{Event, Swarm, Time, address, cookie};
 use crate::content::{ByteRange, ContentId, Kind, MAX_LENGTH};
 use crate::wire::Encoder;
 
-/// Search questions that may be asked at once, and how many more each second.
+/// Search questions that may be asked at once, and how many more each second; those that are answered
+/// with the content do not count any more, so that many small files of a peer that has them come as
+/// fast as it answers, and still no more questions are on their way at once.
 pub(super) const SEARCH_BURST: f64 = 64.0;
 const SEARCH_RATE: f64 = 200.0;
 /// Addresses that are known by hearsay alone and may be asked at once, and how many more each
@@ -25,6 +27,8 @@ const SEARCH_LENGTH: u64 = 32;
 const MOST_ANEW: usize = 8;
 /// How long the claims of others are waited for after the first, at most.
 const LONGEST_COUNT: Duration = Duration::from_millis(50);
+/// How long those that are likely to have something are waited for at most.
+const LONGEST_HOPE: Duration = Duration::from_millis(500);
 /// Others that somebody must name to be taken for a crowd.
 const NAMED_CROWD: usize = 3;
 /// Others that must have asked us for what we fetch to be taken for one.
@@ -74,6 +78,7 @@ impl Swarm {
         let size = fetch.search.wave_size();
         let mut wave = fetch.search.take_hints(size, &mut self.random);
         wave.retain(|address| !fetch.is_refused(*address));
+        let hinted = !wave.is_empty();
         let mut others: Vec<_> = self
             .peers
             .iter()
@@ -85,10 +90,18 @@ impl Swarm {
             })
             .map(|(address, peer)| {
                 let rtt = peer.congestion.rtt.smoothed().unwrap_or(Duration::MAX);
-                (!peer.is_answering(now), !peer.pinned, rtt, *address)
+                let gives = peer.gives_now(now);
+                (!gives, !peer.is_answering(now), !peer.pinned, rtt, *address)
             })
             .collect();
         others.sort_unstable();
+        // Nobody else is bothered before those that are likely to have it have had their time.
+        let likely = others.iter().take_while(|(gives_not, ..)| !gives_not);
+        let slowest = likely.clone().map(|(_, _, _, rtt, _)| *rtt).max();
+        let to_likely = fetch.search.is_new() && sources == 0 && !hinted && slowest.is_some();
+        if to_likely {
+            others.truncate(likely.count());
+        }
         let room = size.saturating_sub(wave.len());
         if self.search_tokens < 1.0 {
             // Not a wave: those that are due have their turn as tokens come.
@@ -111,7 +124,17 @@ impl Swarm {
         }
         if let Some(fetch) = self.fetches.get_mut(&id) {
             fetch.search.wave_sent(now, sources);
+            if let Some(rtt) = slowest.filter(|_| to_likely) {
+                fetch
+                    .search
+                    .put_off(now + (rtt.saturating_mul(3) / 2).min(LONGEST_HOPE));
+            }
         }
+    }
+
+    /// A search question was answered with content.
+    pub(super) fn search_hit(&mut self) {
+        self.search_tokens = (self.search_tokens + 1.0).min(SEARCH_BURST);
     }
 
     /// Asks one peer whether it has `id`.

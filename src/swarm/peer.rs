@@ -13,6 +13,9 @@ use crate::content::{ByteRange, ContentId, PublicKey};
 const MAX_REQUESTS: usize = 4096;
 /// What somebody waits for may exceed a peer's window by what that brings in this time.
 const BEYOND: Duration = Duration::from_millis(20);
+/// Who gave content is asked first for what is looked for within this time: files of one folder lie
+/// with the same peers.
+const GIVES_ON: Duration = Duration::from_secs(10);
 /// The least that is worth asking for at a time.
 pub(super) const LEAST_LENGTH: u64 = 256;
 /// Requests that were given up and may still be answered.
@@ -73,6 +76,8 @@ pub(super) struct Peer {
     /// When it last answered a request for a piece, with content or a "no". Other talk does not
     /// count: a source that only chats must time out.
     pub settled: Option<Time>,
+    /// When it last gave content that we asked it for.
+    pub gave: Option<Time>,
     pub seal_key: u64,
     /// What we ask it to return.
     pub our_cookie: Box<str>,
@@ -113,6 +118,7 @@ impl Peer {
             heard: None,
             answered: None,
             settled: None,
+            gave: None,
             seal_key,
             our_cookie: our_cookie.into(),
             congestion: Congestion::new(now),
@@ -138,6 +144,11 @@ impl Peer {
     pub fn is_answering(&self, now: Time) -> bool {
         self.answered
             .is_some_and(|at| now.since(at) < Duration::from_secs(120))
+    }
+
+    /// Whether it gave content so lately that it is likely to have what is looked for next.
+    pub fn gives_now(&self, now: Time) -> bool {
+        self.gave.is_some_and(|at| now.since(at) < GIVES_ON)
     }
 
     /// Whether it can be expected to answer questions for data in full.

@@ -63,6 +63,7 @@ impl Swarm {
         peer.take_request(sequence);
         peer.answered = Some(now);
         peer.settled = Some(now);
+        peer.gave = Some(now);
         peer.bench_until = Time::ZERO;
         match request.purpose {
             Purpose::Piece | Purpose::Again => {
@@ -103,6 +104,9 @@ impl Swarm {
             peer.gives = true;
         }
         let is_open = peer.is_open();
+        if request.purpose == Purpose::Search {
+            self.search_hit();
+        }
 
         if let Some(fetch) = self.fetches.get_mut(&arrival.id) {
             fetch.search.answered(now, from, Said::Content(arrival.eof));

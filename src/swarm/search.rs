@@ -220,6 +220,16 @@ impl Search {
         self.next = now + pause;
     }
 
+    /// Whether no wave has been sent, or none since it started over.
+    pub fn is_new(&self) -> bool {
+        self.waves == 0
+    }
+
+    /// The next wave does not come before `until`.
+    pub fn put_off(&mut self, until: Time) {
+        self.next = self.next.max(until);
+    }
+
     /// Starts over: sources are needed now.
     pub fn hurry(&mut self, now: Time) {
         self.waves = 0;

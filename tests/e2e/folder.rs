@@ -39,6 +39,7 @@ fn folder(place: &Place) -> std::path::PathBuf {
             .set_modified(time)
             .unwrap();
     }
+    fs::create_dir_all(folder.join("bare/room")).unwrap();
     fs::write(folder.join("empty"), "").unwrap();
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_100_000_000);
     let empty = fs::File::open(folder.join("empty")).unwrap();

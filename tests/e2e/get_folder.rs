@@ -29,6 +29,7 @@ fn a_folder_arrives_with_its_names() {
         place.file(&format!("folder/many/{number}"), 100 + number);
     }
     place.file("folder/odd\\name\n", 7);
+    fs::create_dir_all(folder.join("bare/room")).unwrap();
     fs::write(folder.join("empty"), "").unwrap();
     symlink("deep/big", folder.join("way")).unwrap();
     let id = id_of(&folder);
@@ -38,6 +39,7 @@ fn a_folder_arrives_with_its_names() {
     let copy = place.path("copy");
     run(&mut get(&settings, &id, &copy), LATER).ok();
     assert_eq!(id_of(&copy), id);
+    assert!(copy.join("bare/room").is_dir());
     let one = fs::metadata(copy.join("deep/big")).unwrap();
     let other = fs::metadata(&big.path).unwrap();
     assert_eq!((one.mode(), one.mtime()), (other.mode(), other.mtime()));

@@ -49,6 +49,7 @@ fn a_folder_has_an_id_that_hash_and_seed_agree_on() {
     place.file("folder/odd\\name\n", 3);
     place.file("folder/.hidden", 3);
     place.file("folder/.git/config", 3);
+    fs::create_dir_all(folder.join("bare/room")).unwrap();
     fs::write(folder.join("empty"), "").unwrap();
     symlink("deep", folder.join("way")).unwrap();
     symlink("/etc/passwd", folder.join("out")).unwrap();
@@ -63,6 +64,8 @@ fn a_folder_has_an_id_that_hash_and_seed_agree_on() {
     assert!(text.contains(" 750 "), "{text}");
     assert!(text.contains("  empty\n# "), "{text}");
     assert!(text.contains("# -> deep\n#  way\n"), "{text}");
+    assert!(text.contains("\n# /\n#  bare/room\n"), "{text}");
+    assert!(!text.contains("#  bare\n"), "{text}");
     assert!(text.contains("# -> /etc/passwd\n#  out\n"), "{text}");
     assert!(!text.contains("hidden") && !text.contains(".git"), "{text}");
     let list = place.path("list");
@@ -233,6 +236,11 @@ fn what_changes_is_served_anew_and_listed_anew() {
     let late = place.file("folder/new/deep/late", 3000);
     wait("a file in a new folder", LATER, || {
         seeded(&late.sha256).then_some(())
+    });
+    fs::create_dir(folder.join("new/bare")).unwrap();
+    let right = id_of(&folder);
+    wait("an empty folder to be listed", LATER, || {
+        (seeding(&store)[0]["id"] == *right).then_some(())
     });
     node.stop();
 }

@@ -11,6 +11,7 @@ mod flood;
 mod greedy;
 mod liar;
 mod link;
+mod many;
 mod message;
 mod net;
 mod node;

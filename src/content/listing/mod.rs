@@ -9,10 +9,13 @@
 //! <sha256>  <relative path>
 //! # -> <target>
 //! #  <relative path of a symbolic link>
+//! # /
+//! #  <relative path of a folder with nothing in it>
 //! ```
 //! Each entry is two lines, and entries are sorted by the bytes of their paths. Backslashes, newlines
 //! and carriage returns in names are escaped as coreutils does (the line then starts with a
-//! backslash); in the comment lines of links they are always escaped. Times are whole seconds, since
+//! backslash); in the comment lines of links and folders they are always escaped. Folders with
+//! something in them are named by what is in them alone. Times are whole seconds, since
 //! what is beyond them differs between file systems and copying programs, and the id would too.
 //!
 //! A listing comes from strangers. What could name anything outside the folder, or the same thing
@@ -45,7 +48,7 @@ const MAX_NAME: usize = 255;
 /// The permission bits that a listing keeps: no setuid, setgid or sticky bit.
 pub const MODE_BITS: u32 = 0o777;
 
-/// One file or link of a folder.
+/// One file, link or empty folder of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Relative to the folder, components separated by `/`.
@@ -75,6 +78,8 @@ pub enum Listed {
         /// Where it points.
         target: Box<str>,
     },
+    /// A folder with nothing in it.
+    EmptyFolder,
 }
 
 /// Why a text is no folder listing, or a folder cannot be listed.
@@ -132,7 +137,7 @@ impl Listing {
     pub fn files(&self) -> impl Iterator<Item = (&str, u64, &Hash)> {
         self.entries.iter().filter_map(|entry| match &entry.what {
             Listed::File { length, sha256, .. } => Some((&*entry.path, *length, sha256)),
-            Listed::Link { .. } => None,
+            Listed::Link { .. } | Listed::EmptyFolder => None,
         })
     }
 
@@ -199,6 +204,7 @@ impl Listed {
             Self::Link { target } => {
                 !target.is_empty() && target.len() <= MAX_PATH && !target.contains('\0')
             }
+            Self::EmptyFolder => true,
         }
     }
 }
@@ -212,7 +218,7 @@ impl Entry {
     #[must_use]
     pub fn leads_out(&self) -> bool {
         match &self.what {
-            Listed::File { .. } => false,
+            Listed::File { .. } | Listed::EmptyFolder => false,
             Listed::Link { target } => leads_out(self.path.matches('/').count(), target),
         }
     }

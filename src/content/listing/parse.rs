@@ -10,8 +10,10 @@ use crate::content::Hash;
 pub(super) const HEADER: &str = "# cjp2pfs-folder 1";
 /// The start of the first line of a link, before its target.
 pub(super) const LINK: &str = "# -> ";
-/// The start of the second line of a link, before its path.
-pub(super) const LINK_PATH: &str = "#  ";
+/// The first line of an empty folder.
+pub(super) const EMPTY_FOLDER: &str = "# /";
+/// The start of the second line of a link or an empty folder, before its path.
+pub(super) const PATH: &str = "#  ";
 
 /// Digits of a hash.
 const DIGITS: usize = 64;
@@ -44,6 +46,7 @@ impl Listing {
             let body = lines.next()?.ok_or(ListingError::Malformed(lines.number))?;
             let entry = match head.strip_prefix(LINK) {
                 Some(target) => link(target, body),
+                None if head == EMPTY_FOLDER => empty_folder(body),
                 None => file(head, body),
             };
             if entries.len() >= MAX_NODES {
@@ -77,12 +80,19 @@ impl<'a> Lines<'a> {
 }
 
 fn link(target: &str, body: &str) -> Option<Entry> {
-    let path = body.strip_prefix(LINK_PATH)?;
+    let path = body.strip_prefix(PATH)?;
     Some(Entry {
         path: unescaped(path)?.into(),
         what: Listed::Link {
             target: unescaped(target)?.into(),
         },
+    })
+}
+
+fn empty_folder(body: &str) -> Option<Entry> {
+    Some(Entry {
+        path: unescaped(body.strip_prefix(PATH)?)?.into(),
+        what: Listed::EmptyFolder,
     })
 }
 

@@ -27,6 +27,13 @@ fn link(path: &str, target: &str) -> Entry {
     }
 }
 
+fn empty(path: &str) -> Entry {
+    Entry {
+        path: path.into(),
+        what: Listed::EmptyFolder,
+    }
+}
+
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// A listing with this path in the place of a file's.
@@ -40,6 +47,7 @@ fn the_text_is_the_one_that_the_format_says() {
         link("way", "a/b"),
         file("a/b", b"abc"),
         file("a\\b\n", b""),
+        empty("b\n/c"),
     ])
     .unwrap();
     assert_eq!(
@@ -50,6 +58,8 @@ fn the_text_is_the_one_that_the_format_says() {
              {ABC}  a/b\n\
              # 0 2024-05-01T12:34:56Z 644 af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262\n\
              \\e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\\\\b\\n\n\
+             # /\n\
+             #  b\\n/c\n\
              # -> a/b\n\
              #  way\n"
         )
@@ -106,11 +116,15 @@ fn what_cannot_stand_together_is_refused() {
         Listing::new(entries),
         Err(ListingError::NotAFolder("a".into()))
     );
-    let entries = vec![link("a", "b"), file("a/b", b"3")];
-    assert_eq!(
-        Listing::new(entries),
-        Err(ListingError::NotAFolder("a".into()))
-    );
+    // A folder is named as an empty one only if it is, so that the same folder has one listing.
+    for above in [link("a", "b"), empty("a")] {
+        for below in [file("a/b", b"3"), empty("a/b"), file("a/b/c", b"3")] {
+            assert_eq!(
+                Listing::new(vec![above.clone(), below]),
+                Err(ListingError::NotAFolder("a".into()))
+            );
+        }
+    }
 }
 
 #[test]
@@ -138,6 +152,10 @@ fn malformed_text_is_refused() {
         ("name\n", "na\rme\n"),
         ("name\n", "name\n\n"),
         ("name\n", "name\n# 3 2024-05-01T12:34:56Z 644 -\n"),
+        ("name\n", "name\n# /\n"),
+        ("name\n", "name\n# / \n#  z\n"),
+        ("name\n", "name\n# /\n# z\n"),
+        ("name\n", "name\n# /\n#  z/\n"),
         (
             ABC,
             "BA7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -195,6 +213,7 @@ fn a_tree_finds_what_the_listing_names() {
         file("a/c/d", b"333"),
         link("a/c/e", "../b"),
         link("a/out", "/etc/passwd"),
+        empty("a/z"),
         file("a0", b""),
     ])
     .unwrap();
@@ -225,8 +244,11 @@ fn a_tree_finds_what_the_listing_names() {
         .collect();
     assert_eq!(names, ["a", "a.txt", "a0"]);
     assert_eq!(find("a/c").unwrap().modified, 1_714_566_896);
-    assert_eq!(tree.count(), 8);
-    assert!(tree.bytes() > 8 * size_of::<Node>());
+    let nothing = find("a/z").unwrap();
+    assert!(matches!(&nothing.what, What::Folder(inside) if inside.is_empty()));
+    assert_eq!(nothing.modified, 1_714_566_896, "as old as what it is in");
+    assert_eq!(tree.count(), 9);
+    assert!(tree.bytes() > 9 * size_of::<Node>());
 
     // One that leads out does not take what lies beside it along.
     let beside = vec![link("a/a", "/"), file("a/b", b"1")];
@@ -251,6 +273,9 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 return Listed::Link {
                     target: target.into(),
                 };
+            }
+            if kind == 1 {
+                return Listed::EmptyFolder;
             }
             let mut hash = [0; 32];
             hash.copy_from_slice(&random[..32]);

@@ -20,7 +20,8 @@ pub struct Node {
     pub name: Box<str>,
     /// The folder that it is in; the root is in itself.
     pub parent: u32,
-    /// Time of the last modification, in seconds since 1970; of a folder, the newest in it.
+    /// Time of the last modification, in seconds since 1970; of a folder, the newest in it, and of
+    /// one with nothing in it, that of the folder that it is in.
     pub modified: i64,
     /// What it is.
     pub what: What,
@@ -135,7 +136,7 @@ impl Tree {
         }
     }
 
-    /// Gives each folder the newest time of what is in it. Nodes come after their folders.
+    /// Gives each folder its time. Nodes come after their folders.
     fn date_folders(&mut self) {
         for at in (1..self.nodes.len()).rev() {
             let Some((modified, parent)) = self.nodes.get(at).map(|n| (n.modified, n.parent))
@@ -144,6 +145,17 @@ impl Tree {
             };
             if let Some(folder) = self.nodes.get_mut(parent as usize) {
                 folder.modified = folder.modified.max(modified);
+            }
+        }
+        for at in 1..self.nodes.len() {
+            let Some(parent) = self.nodes.get(at).map(|n| n.parent as usize) else {
+                continue;
+            };
+            let modified = self.nodes.get(parent).map_or(0, |folder| folder.modified);
+            if let Some(node) = self.nodes.get_mut(at)
+                && matches!(&node.what, What::Folder(inside) if inside.is_empty())
+            {
+                node.modified = modified;
             }
         }
     }
@@ -208,6 +220,7 @@ fn leaf(what: &Listed) -> (i64, What) {
             },
         ),
         Listed::Link { target } => (0, What::Link(target.clone())),
+        Listed::EmptyFolder => (0, What::Folder(0..0)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::moment;
-use super::parse::{HEADER, LINK, LINK_PATH};
+use super::parse::{EMPTY_FOLDER, HEADER, LINK, PATH};
 use super::{Entry, Listed, Listing, MODE_BITS};
 
 impl Listing {
@@ -48,7 +48,13 @@ fn write_entry(text: &mut String, entry: &Entry) {
             text.push_str(LINK);
             push_escaped(text, target);
             text.push('\n');
-            text.push_str(LINK_PATH);
+            text.push_str(PATH);
+            push_escaped(text, &entry.path);
+        }
+        Listed::EmptyFolder => {
+            text.push_str(EMPTY_FOLDER);
+            text.push('\n');
+            text.push_str(PATH);
             push_escaped(text, &entry.path);
         }
     }

@@ -25,7 +25,7 @@ use super::unseeding::{UnseedError, forget, is_in, unpin, unseed};
 use super::watching::Watching;
 use super::{Observer, Skip};
 use crate::content::listing::ListingError;
-use crate::content::{ContentId, Hash, Listing};
+use crate::content::{ContentId, Hash};
 use crate::store::{Root, Store, StoreError};
 
 /// How long a pass waits for another one over the same root before it looks whether it is still
@@ -354,7 +354,7 @@ impl Inner {
     fn finish(
         &self,
         path: &Path,
-        found: Gathered,
+        mut found: Gathered,
     ) -> Result<Option<Result<Hash, ListingError>>, StoreError> {
         let roots = self.store.roots();
         // It may have been taken out meanwhile.
@@ -373,7 +373,7 @@ impl Inner {
             return Ok(None);
         }
         let listing = if found.folder {
-            match Listing::new(found.entries) {
+            match found.take_listing() {
                 Ok(listing) => Some(Ok(self.store.keep_listing(&listing)?.sha256)),
                 Err(error) => {
                     tracing::warn!(%error, folder = %path.display(), "a folder has no listing");

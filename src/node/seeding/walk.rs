@@ -152,6 +152,10 @@ impl Walk<'_> {
             Ok(names) => names,
             Err(e) => return Some(Skip::Unreadable(e)),
         };
+        if let Some(path) = place.relative.filter(|path| !path.is_empty()) {
+            self.work
+                .gather(place.start, |found| found.folders.push(path.into()));
+        }
         for name in names {
             let shown = place.shown.join(&name);
             if name.as_bytes().starts_with(b".") {
