@@ -7,6 +7,7 @@
 
 mod afloat;
 mod batches;
+pub mod calls;
 mod claims;
 mod compare;
 pub mod explain;
