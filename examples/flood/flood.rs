@@ -1,10 +1,15 @@
 //! Floods a node on loopback, where any number of addresses may be used as one's own.
 
+#[path = "batch.rs"]
+mod batch;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use batch::{BURST, Batch};
 
 /// What is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +32,9 @@ impl Kind {
     }
 }
 
-/// Addresses that a spoofer uses at the same time.
-const SOURCES: u16 = 256;
-/// Datagrams between two looks at the clock.
-const BURST: usize = 64;
+/// Datagrams that are made before the flood begins and sent over and over, so that making them takes
+/// nothing from who is flooded on the same machine.
+const MADE: usize = 2048;
 
 /// A flood that goes on until it is dropped.
 pub struct Flood {
@@ -97,26 +101,25 @@ struct Source {
 
 impl Source {
     fn run(mut self, rate: Option<u64>, stop: &AtomicBool, sent: &AtomicU64) {
-        let count = if self.kind == Kind::Spoofed {
-            SOURCES
-        } else {
-            1
+        let own = Ipv4Addr::new(127, self.kind.network(), 0, 1);
+        let Ok(socket) = UdpSocket::bind((own, 0)) else {
+            return;
         };
-        let sockets: Vec<UdpSocket> = (0..count)
-            .filter_map(|n| {
-                let [high, low] = n.to_be_bytes();
-                let ip = Ipv4Addr::new(127, self.kind.network(), high, low.max(1));
-                UdpSocket::bind((ip, 0)).ok()
-            })
-            .collect();
-        let Some(first) = sockets.first() else { return };
         let cookie = match self.kind {
-            Kind::Requests => cookie_for(first, self.target, stop).unwrap_or_default(),
+            Kind::Requests => cookie_for(&socket, self.target, stop).unwrap_or_default(),
             Kind::Garbage | Kind::Spoofed => String::new(),
         };
-        for socket in &sockets {
-            let _ = socket.set_nonblocking(true);
-        }
+        let datagrams: Vec<Vec<u8>> = (0..MADE).map(|_| self.datagram(&cookie)).collect();
+        // One that is bound to no address may send from any.
+        let Ok(socket) = (match self.kind {
+            Kind::Spoofed => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+            Kind::Requests | Kind::Garbage => Ok(socket),
+        }) else {
+            return;
+        };
+        let _ = socket.connect(self.target);
+        let _ = socket.set_nonblocking(true);
+        let mut batch = Batch::new();
         let (start, mut done) = (Instant::now(), 0u64);
         while !stop.load(Ordering::Relaxed) {
             let due = rate.map(|rate| (start.elapsed().as_secs_f64() * rate as f64) as u64);
@@ -124,13 +127,18 @@ impl Source {
                 std::thread::sleep(Duration::from_micros(500));
                 continue;
             }
-            for _ in 0..BURST {
-                let datagram = self.datagram(&cookie);
-                let socket = &sockets[self.random.usize(..sockets.len())];
-                let gone = socket.send_to(&datagram, self.target).is_ok();
-                sent.fetch_add(u64::from(gone), Ordering::Relaxed);
-                done += 1;
-            }
+            batch.fill(|| {
+                let source = match self.kind {
+                    Kind::Spoofed => {
+                        let [high, low] = self.random.u16(1..).to_be_bytes();
+                        Some(Ipv4Addr::new(127, self.kind.network(), high, low))
+                    }
+                    Kind::Requests | Kind::Garbage => None,
+                };
+                (datagrams[self.random.usize(..MADE)].as_slice(), source)
+            });
+            sent.fetch_add(batch.send(&socket), Ordering::Relaxed);
+            done += BURST as u64;
         }
     }
 

@@ -162,7 +162,11 @@ impl Model {
             }
             23 | 24 => self.driven.swarm.add_peer(now, peer),
             25 => self.driven.swarm.remember_peer(now, peer),
-            26 => self.driven.swarm.hold_asks(u.arbitrary()?),
+            26 => {
+                let busy = u.arbitrary()?;
+                self.driven.swarm.hold_asks(busy);
+                self.driven.swarm.set_crowded(busy);
+            }
             27 => self
                 .driven
                 .swarm

@@ -13,6 +13,7 @@ use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
 use crate::mount::{Mounted, NodeSource};
+use crate::node::calls::{self, Threads};
 use crate::node::publishing;
 use crate::node::rights;
 use crate::node::seeding::{self, Seeder};
@@ -37,9 +38,10 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
         None => {}
         Some(parent) => parent.leave_its_session(),
     }
+    // Others need a helper that is setuid to unmount.
     // SAFETY: it takes and touches nothing.
-    if unsafe { libc::geteuid() } == 0 {
-        // Others need a helper that is setuid to unmount.
+    let needs_no_helper = unsafe { libc::geteuid() } == 0;
+    if needs_no_helper {
         rights::gain_no_privileges();
     }
     let notice = |line: &str| match parent {
@@ -61,6 +63,9 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     publishing::follow(&node, &seeder);
     let source = NodeSource::new(node.clone(), store).with_seeder(seeder.clone());
     let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
+    if needs_no_helper {
+        calls::give_up(Threads::All);
+    }
     let asked = end.clone();
     let server = Server::start(Daemon {
         node: node.clone(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::descriptor_limit;
+use crate::node::calls::{self, Threads};
 use crate::node::{Config, Node, StartError, rights};
 use crate::store::StoreError;
 
@@ -40,6 +41,7 @@ pub fn confine(store: &Path) -> Result<()> {
         .create(store)
         .with_context(|| format!("cannot use {} as the store", store.display()))?;
     rights::write_only_in(store);
+    calls::give_up(Threads::This);
     Ok(())
 }
 

@@ -130,10 +130,15 @@ pub fn describe(rights: &Rights) -> String {
         false => "may gain more by setuid programs",
     };
     let writes = match rights.writes_only_in_store {
-        true => "writes in its store only, runs no programs",
+        true => "writes in its store only",
         false => "writes where its user may",
     };
-    format!("{root}; {gains}; {writes}")
+    let calls = match (rights.calls_refused, rights.writes_only_in_store) {
+        (true, _) => "; runs no programs, makes no unusual system calls",
+        (false, true) => "; runs no programs",
+        (false, false) => "",
+    };
+    format!("{root}; {gains}; {writes}{calls}")
 }
 
 /// What is given out before it is proven, in a line.

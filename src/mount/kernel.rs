@@ -1,10 +1,11 @@
 //! What is agreed with the kernel when a mount starts, and what is set beside it afterwards.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fuser::{InitFlags, KernelConfig};
 use tracing::debug;
+
+use super::mountinfo;
 
 /// Requests that nobody waits for directly (read-ahead) and that the kernel sends at a time. Those
 /// of stalled files stay, and once all are taken every cached read of the mount stops: fuser's own
@@ -55,8 +56,12 @@ pub fn allow_passthrough(config: &mut KernelConfig, layered: bool) -> bool {
 
 /// Raises the read-ahead of the file system mounted on `mountpoint`, whose device number is
 /// returned. Needs root; without, the kernel's own stays.
+///
+/// The mount itself is not asked for its number: a process that waits for its own answer when it is
+/// killed waits for ever, and keeps the store with it.
 pub fn raise_read_ahead(mountpoint: &Path) -> Option<u64> {
-    let device = std::fs::metadata(mountpoint).ok()?.dev();
+    let mount = mountinfo::at(mountpoint).ok()??;
+    let device = mount.is_ours().then_some(mount.device)?;
     let file = format!(
         "/sys/class/bdi/{}:{}/read_ahead_kb",
         libc::major(device),

@@ -151,10 +151,7 @@ impl Mounted {
             .map_err(refused)?;
         let ended = Arc::new(Ended::default());
         join(session, Arc::clone(&ended)).map_err(refused)?;
-        let device = {
-            let path = path.clone();
-            limited::within(UNMOUNT_LIMIT, move || kernel::raise_read_ahead(&path)).flatten()
-        };
+        let device = kernel::raise_read_ahead(&path);
         info!(path = %path.display(), "mounted");
         Ok(Self {
             path,

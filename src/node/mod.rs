@@ -8,6 +8,7 @@
 mod afloat;
 mod batches;
 mod blocks;
+pub mod calls;
 mod claims;
 mod compare;
 pub mod explain;

@@ -129,6 +129,7 @@ impl Network {
                 return;
             }
             let mut idle = true;
+            let mut emptied = false;
             for _ in 0..BATCHES_A_TURN {
                 match self.socket.receive(&mut incoming) {
                     Ok(received) => {
@@ -142,17 +143,20 @@ impl Network {
                         }
                         self.handle_events();
                         self.transmit();
-                        if received < BATCH {
-                            break;
-                        }
+                        emptied = received < BATCH;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        debug!(%error, "receiving failed");
-                        break;
+                        if error.kind() != io::ErrorKind::WouldBlock {
+                            debug!(%error, "receiving failed");
+                        }
+                        emptied = true;
                     }
                 }
+                if emptied {
+                    break;
+                }
             }
+            self.swarm.set_crowded(!emptied && self.socket.is_crowded());
             let now = self.now();
             if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
                 self.swarm.handle_timeout(now);

@@ -18,6 +18,8 @@ use landlock::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::calls;
+
 /// Whether [`write_only_in`] has succeeded: the kernel does not tell afterwards.
 static WRITES_ONLY_IN_STORE: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +37,8 @@ pub struct Rights {
     pub no_new_privileges: bool,
     /// Whether the kernel lets it write in its store only, run no program and use no TCP.
     pub writes_only_in_store: bool,
+    /// Whether the kernel refuses it the system calls that it never makes, running programs among them.
+    pub calls_refused: bool,
 }
 
 impl Rights {
@@ -54,6 +58,7 @@ impl Rights {
             capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or_default(),
             no_new_privileges: field("NoNewPrivs:") == "1",
             writes_only_in_store: WRITES_ONLY_IN_STORE.load(Ordering::Relaxed),
+            calls_refused: calls::are_given_up(),
         }
     }
 }

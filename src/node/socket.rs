@@ -19,6 +19,11 @@ use super::batches::{BATCH, ReceiveBatch, SendBatch};
 const RECEIVE_BUFFER: usize = 32 << 20;
 const SEND_BUFFER: usize = 8 << 20;
 
+/// With more than an eighth of its buffer in it the socket is crowded; within these bounds. A small
+/// datagram counts as some 1,300 bytes.
+const MIN_CROWD: u32 = 64 << 10;
+const MAX_CROWD: u32 = 4 << 20;
+
 /// The socket, used by the network thread alone.
 pub(super) struct Socket {
     socket: socket2::Socket,
@@ -115,6 +120,25 @@ impl Socket {
     /// Datagrams that the kernel dropped because they were not taken in time.
     pub fn overflowed(&self) -> u32 {
         self.overflowed
+    }
+
+    /// Whether so much waits in the receive buffer that it does not look like a burst.
+    pub fn is_crowded(&self) -> bool {
+        let mut sizes = [0u32; 2];
+        let mut length = mem::size_of_val(&sizes) as libc::socklen_t;
+        // SAFETY: the buffer and its length in bytes are given; the kernel writes no more than that.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                sizes.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        // What the buffer holds, and what it can hold at most.
+        let [held, most] = sizes;
+        result == 0 && held > (most / 8).clamp(MIN_CROWD, MAX_CROWD)
     }
 
     /// Takes what has arrived, up to a batch, into `batch`.

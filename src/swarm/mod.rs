@@ -30,6 +30,7 @@ mod crowd;
 mod explain;
 mod fetch;
 mod finding;
+mod gate;
 mod interest;
 mod listing;
 mod names;
@@ -68,6 +69,7 @@ use bottleneck::Bottleneck;
 use bucket::Bucket;
 use cookie::Secret;
 use fetch::Fetch;
+use gate::Gate;
 use interest::Interest;
 use listing::Listings;
 use names::Names;
@@ -212,6 +214,7 @@ pub struct Swarm {
     uplink: Uplink<Reply>,
     downlink: Option<Bucket>,
     bottleneck: Bottleneck,
+    gate: Gate,
     /// Tokens for searching: a bucket that bounds what we ask of strangers.
     search_tokens: f64,
     search_tokens_at: Time,
@@ -269,6 +272,7 @@ impl Swarm {
                 .download_limit
                 .map(|rate| Bucket::new(rate, bucket::BURST)),
             bottleneck: Bottleneck::new(now),
+            gate: Gate::new(u64::from_le_bytes(first)),
             search_tokens: finding::SEARCH_BURST,
             search_tokens_at: now,
             hearsay_tokens: finding::HEARSAY_BURST,
@@ -287,7 +291,7 @@ impl Swarm {
         self.uplink.tick(now);
         self.stats.datagrams_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
-        if !address::is_unicast(from) {
+        if !address::is_unicast(from) || !self.is_read(now, from, datagram) {
             self.stats.dropped += 1;
             return;
         }

@@ -404,6 +404,11 @@ impl Peer {
         });
     }
 
+    /// Datagrams from it that would answer something.
+    pub fn awaited(&self) -> usize {
+        self.requests.len() + usize::from(self.probe_sent.is_some())
+    }
+
     /// Whether requests to it are remembered.
     pub fn has_requests(&self) -> bool {
         !self.requests.is_empty()

@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::common::{
-    Detach, Node, Place, Process, SOON, Settings, cjp2pfs, is_mounted, on_path, run, wait,
+    Detach, Mounted, Node, Place, Process, SOON, Settings, cjp2pfs, is_mounted, on_path, run, wait,
 };
+use cjp2pfs::node::calls::{self, Threads};
 use cjp2pfs::node::rights::{self, Rights};
 
 /// Some user who is nobody in particular.
@@ -60,10 +61,14 @@ fn owned_by(place: &Place, name: &str, user: u32, group: u32) -> std::path::Path
 
 /// Runs `what` on a thread whose rights have been given up, which are each thread's own.
 fn confined(store: &Path, what: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
     let store = store.to_owned();
+    with_less(move || rights::write_only_in(&store), what);
+}
+
+fn with_less(give_up: impl FnOnce() + Send + 'static, what: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || {
-        rights::write_only_in(&store);
+        give_up();
         what();
         let _ = done.send(());
     });
@@ -126,6 +131,66 @@ fn who_is_confined_to_the_store_writes_only_there() {
 }
 
 #[test]
+fn who_has_given_up_system_calls_is_refused_them() {
+    let give_up = || {
+        rights::gain_no_privileges();
+        calls::give_up(Threads::This);
+    };
+    with_less(give_up, || {
+        assert!(Rights::in_force().calls_refused);
+        let refused = |result: libc::c_long, what: &str| {
+            let error = std::io::Error::last_os_error();
+            assert_eq!(
+                (result, error.raw_os_error()),
+                (-1, Some(libc::EPERM)),
+                "{what}"
+            );
+        };
+        let program = Command::new("true").status().unwrap_err();
+        assert_eq!(program.raw_os_error(), Some(libc::EPERM));
+        // SAFETY: none of them changes anything of this process if it is allowed after all, but for its
+        // namespace of mounts.
+        unsafe {
+            refused(libc::unshare(libc::CLONE_NEWNS).into(), "a namespace");
+            refused(
+                libc::syscall(libc::SYS_bpf, 0, std::ptr::null::<u8>(), 0),
+                "bpf",
+            );
+            refused(
+                libc::ptrace(libc::PTRACE_ATTACH, libc::getppid(), 0, 0),
+                "another process",
+            );
+        }
+        // What a node does goes on.
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        std::thread::spawn(|| drop(tempfile::tempfile().unwrap()))
+            .join()
+            .unwrap();
+    });
+    run(&mut Command::new("true"), SOON).ok();
+}
+
+/// A mount of root that could do everything else still runs no programs.
+#[test]
+fn a_mount_of_root_makes_no_unusual_system_calls() {
+    requires_root!();
+    requires_mount!();
+    let place = Place::new();
+    let file = place.file("content", 300_000);
+    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
+    let settings = Settings::new(place.path("store")).peer(seeder.address);
+    let mounted = Mounted::new(settings, &place.folder("mnt"));
+    let proc = format!("/proc/{}/task", mounted.node.process.pid());
+    for task in fs::read_dir(proc).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2"), "{status}");
+    }
+    assert_eq!(mounted.node.status()["rights"]["calls_refused"], true);
+    file.is(&mounted.cat(&file.sha256).ok().stdout);
+    mounted.umount();
+}
+
+#[test]
 fn a_seeding_node_tells_what_it_gave_up() {
     let place = Place::new();
     let file = place.file("content", 100_000);
@@ -134,6 +199,8 @@ fn a_seeding_node_tells_what_it_gave_up() {
     let seen = status_of(node.process.pid());
     assert_eq!(seen["NoNewPrivs"], "1");
     assert_eq!(rights["no_new_privileges"], true);
+    assert_eq!(seen["Seccomp"], "2");
+    assert_eq!(rights["calls_refused"], true);
     let held = &rights["writes_only_in_store"];
     println!("held to its store: {held}");
     let mut status = cjp2pfs();

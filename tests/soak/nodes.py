@@ -1,10 +1,14 @@
 """The honest nodes: each has a store, an address, perhaps a mount, and can be killed and come back."""
 
+import contextlib
+import glob
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
+import time
 
 from processes import Failed, Process, until
 
@@ -117,6 +121,24 @@ class Node:
     def resident(self):
         with open(f"/proc/{self.process.child.pid}/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * 4096
+
+    def evidence(self, id):
+        """What can be told of a node that somebody waits for: what it says itself, and where it is."""
+        pid = self.process.child.pid
+        told = [f"trouble: {self.troubled}, clock {self.clock}"]
+        commands = [[self.soak.program, "explain", id, "--store", self.store],
+                    [self.soak.program, "status", "--json", "--store", self.store]]
+        if shutil.which("gdb"):
+            commands.append(["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt 25"])
+        for words in commands:
+            code, out, error, _ = self.soak.commands.run(words, 20, self.soak.environment)
+            told.append(f"$ {' '.join(words)}: {code}\n{out.decode(errors='replace')}{error[-2000:]}")
+        for task in sorted(glob.glob(f"/proc/{pid}/task/*")):
+            for name in ("comm", "wchan", "stack"):
+                with contextlib.suppress(OSError), open(f"{task}/{name}", encoding="utf-8", errors="replace") as file:
+                    told.append(f"{task}/{name}: {file.read().strip()}")
+        with open(f"{self.log}-slow", "a", encoding="utf-8") as file:
+            file.write("\n".join([time.strftime("=== %H:%M:%S"), *told, ""]))
 
     def stop(self):
         """Ends it as its user would; what is wrong with how it ended, if anything is."""

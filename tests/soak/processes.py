@@ -63,8 +63,9 @@ class Commands:
         self.running = set()
         self.lock = threading.Lock()
 
-    def run(self, words, limit, environment=None, stdout=subprocess.PIPE):
-        """Exit code (`None`: killed at the limit), output, error, seconds."""
+    def run(self, words, limit, environment=None, stdout=subprocess.PIPE, slow=None):
+        """Exit code (`None`: killed at the limit), output, error, seconds. `slow` is called when a third of
+        the limit has passed."""
         started = time.monotonic()
         child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
                                  env=environment, start_new_session=True)
@@ -72,7 +73,13 @@ class Commands:
             self.running.add(child)
         try:
             try:
-                out, error = child.communicate(timeout=limit)
+                try:
+                    out, error = child.communicate(timeout=limit / 3 if slow else limit)
+                except subprocess.TimeoutExpired:
+                    if not slow:
+                        raise
+                    slow()
+                    out, error = child.communicate(timeout=max(1, limit - (time.monotonic() - started)))
                 code = child.returncode
             except subprocess.TimeoutExpired:
                 self.kill_group(child)

@@ -30,7 +30,7 @@ class Reader(threading.Thread):
         self.wrong = []
         self.slow = []
         self.slowest = (0.0, "")
-        self.problem = None
+        self.problem = self.file = None
 
     def run(self):
         try:
@@ -41,7 +41,7 @@ class Reader(threading.Thread):
 
     def step(self):
         kind = self.random.choice(list(KINDS))
-        file = self.random.choice(self.soak.files)
+        self.file = file = self.random.choice(self.soak.files)
         started = time.monotonic()
         good, count = KINDS[kind](self, file)
         took = time.monotonic() - started
@@ -55,7 +55,9 @@ class Reader(threading.Thread):
             time.sleep(self.random.uniform(0.1, 0.5))
 
     def command(self, words, **more):
-        code, out, error, took = self.soak.commands.run(words, LIMIT, self.soak.environment, **more)
+        def slow():
+            self.node.evidence(self.file.sha256)
+        code, out, error, took = self.soak.commands.run(words, LIMIT, self.soak.environment, slow=slow, **more)
         if code is None:
             self.slow.append(f"{' '.join(words)[:200]} was killed after {took:.0f} s")
         return code, out, error
