@@ -23,7 +23,7 @@ const MAX_OPEN: usize = 6;
 /// How long a run waits for more.
 pub(super) const LINGER: Duration = Duration::from_millis(5);
 /// Bytes of written runs that may wait to be hashed, of all content.
-const MAX_UNHASHED: u64 = 12 << 20;
+pub(super) const MAX_UNHASHED: u64 = 12 << 20;
 /// Memory kept for the next runs.
 const MAX_SPARE: usize = 16;
 /// Buffers of single answers on their way back to the network thread.
@@ -296,6 +296,11 @@ impl Unhashed {
             .map(Arc::clone)
     }
 
+    /// Lets go of those that begin at `offset` or later: they are read back when their turn comes.
+    pub fn let_go_from(&self, offset: u64) {
+        self.runs().retain(|run| run.range.start < offset);
+    }
+
     /// None of them is needed any more.
     pub fn clear(&self) {
         self.runs().clear();
@@ -366,6 +371,24 @@ mod tests {
         }
         assert_eq!(ranges(&done), [ByteRange::new(0, RUN)]);
         assert!(scene.runs.is_empty());
+    }
+
+    #[test]
+    fn what_is_hashed_late_makes_room_for_what_is_hashed_soon() {
+        let mut scene = Scene::new(40 * RUN);
+        let far = (20..20 + MAX_UNHASHED / RUN).map(|number| number * RUN);
+        for start in far {
+            assert!(scene.runs.may_wait_for_hash());
+            for run in scene.add(ByteRange::at(start, RUN)) {
+                let written = Arc::new(scene.runs.written(run));
+                scene.transfer.unhashed.push(written);
+            }
+        }
+        assert!(!scene.runs.may_wait_for_hash());
+        scene.transfer.unhashed.let_go_from(21 * RUN);
+        assert!(scene.runs.may_wait_for_hash());
+        assert!(scene.transfer.unhashed.at(20 * RUN).is_some());
+        assert!(scene.transfer.unhashed.at(21 * RUN).is_none());
     }
 
     #[test]

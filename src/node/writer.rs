@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::messages::{Arrival, Keep};
-use super::runs::{LINGER, RUN, Run, Runs};
+use super::runs::{LINGER, MAX_UNHASHED, RUN, Run, Runs};
 use super::shared::{Shared, errno, io_failure};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, Kind};
@@ -146,6 +146,11 @@ impl Writer<'_> {
 
     /// Writes a run, or holds it until the prover is less busy.
     fn write_run(&mut self, run: Run) {
+        if !self.runs.may_wait_for_hash() {
+            // Runs that came long before their turn must not keep the memory from all others.
+            let late = run.range().end.saturating_add(MAX_UNHASHED);
+            run.transfer.unhashed.let_go_from(late);
+        }
         let waits = run.transfer.is_unread()
             && !run.transfer.is_vouched()
             && !run.transfer.avoids_disk()

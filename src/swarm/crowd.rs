@@ -12,7 +12,7 @@ const LASTS: Duration = Duration::from_secs(10);
 /// newcomer first is a few parts that differ from everybody's, and a fast link fetches these in a
 /// moment, while content that comes out of order costs its disk and its hash twice as much.
 const MEETING: Duration = Duration::from_secs(1);
-const MEETING_BYTES: u64 = 32 << 20;
+const MEETING_BYTES: u64 = 16 << 20;
 
 /// What one fetch knows of others that fetch the same.
 #[derive(Clone, Copy, Debug, Default)]

@@ -19,11 +19,14 @@ use super::fetch::{Class, Fetch};
 use super::serving::MAX_ANSWER;
 use crate::content::{ByteRange, RangeSet};
 
-/// Bytes of a run: whole requests of any size that is asked for, two of the largest up to a content
-/// of 64 MiB and six for larger ones, of which there are enough runs to differ in anyway.
+/// Bytes of a run: whole requests of any size that is asked for. Two of the largest up to a content
+/// of 64 MiB and six for larger ones, of which there are enough runs to differ in anyway; from 256 MiB
+/// on 5 MiB, which are whole mebibytes as well, so that what is written and hashed is not cut up.
 const SHORT_RUN: u64 = 2 * MAX_ANSWER;
 const LONG_RUN: u64 = 6 * MAX_ANSWER;
 const LONG: u64 = 64 << 20;
+const LONGEST_RUN: u64 = 128 * MAX_ANSWER;
+const VERY_LONG: u64 = 256 << 20;
 /// Runs that are looked at to choose one.
 const SAMPLE: usize = 12;
 
@@ -75,8 +78,17 @@ impl Fetch {
             }
         }
         let (_, byte) = best?;
-        let run = if length > LONG { LONG_RUN } else { SHORT_RUN };
+        let run = run_length(length);
         Some(ByteRange::at(byte - byte % run, run))
+    }
+}
+
+/// Bytes of a run of content that is `length` bytes long.
+fn run_length(length: u64) -> u64 {
+    match length {
+        VERY_LONG.. => LONGEST_RUN,
+        _ if length > LONG => LONG_RUN,
+        _ => SHORT_RUN,
     }
 }
 
@@ -121,6 +133,12 @@ mod tests {
             );
         }
         fetch
+    }
+
+    #[test]
+    fn runs_of_very_long_content_are_whole_mebibytes() {
+        assert_eq!(run_length(VERY_LONG) % (1 << 20), 0);
+        assert!(VERY_LONG / run_length(VERY_LONG) > 50);
     }
 
     fn runs(range: ByteRange) -> (u64, u64) {
