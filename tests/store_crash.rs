@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::{ByteRange, ContentHasher, ContentId, Digests, LEAF};
-use cjp2pfs::store::{Limits, Store};
+use cjp2pfs::store::{Limits, Store, StoreError};
 
 /// Leaves of each content; the last one is short.
 const LEAVES: u64 = 5;
@@ -84,9 +84,21 @@ fn bytes(data: &[u8], range: ByteRange) -> &[u8] {
     &data[range.start as usize..range.end as usize]
 }
 
+/// Opens the store. The other test starts processes meanwhile, and one that has not yet become another
+/// program has what was open here, so that a lock which was let go may be held for a moment longer.
+fn open(dir: &Path) -> Result<Store, StoreError> {
+    let began = Instant::now();
+    loop {
+        match Store::open(dir) {
+            Err(StoreError::InUse { .. }) if began.elapsed() < LIMIT => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+}
+
 /// What a node does to a store; `tell` hears of what the store has promised.
 fn work(dir: &Path, tell: &mut dyn FnMut(Said)) {
-    let store = Store::open(dir).unwrap();
+    let store = open(dir).unwrap();
     for number in 0..CONTENTS {
         let sample = sample(number);
         if number == 1 && store.open_content(&sample.id).unwrap().is_some() {
@@ -140,8 +152,7 @@ fn work(dir: &Path, tell: &mut dyn FnMut(Said)) {
 
 /// Opens what a crash left and compares it with what was said.
 fn check(dir: &Path, said: &BTreeSet<Said>, what: &str) {
-    let store =
-        Store::open(dir).unwrap_or_else(|error| panic!("{what}: it does not open: {error}"));
+    let store = open(dir).unwrap_or_else(|error| panic!("{what}: it does not open: {error}"));
     for number in 0..CONTENTS {
         let sample = sample(number);
         let complete = store.open_content(&sample.id).unwrap();
@@ -201,7 +212,7 @@ fn goes_on(dir: &Path, what: &str) {
         said.insert(it);
     });
     check(dir, &said, &format!("{what}, gone on"));
-    let store = Store::open(dir).unwrap();
+    let store = open(dir).unwrap();
     assert!(
         store.open_content(&sample(1).id).unwrap().is_some(),
         "{what}: what is pinned stays"
