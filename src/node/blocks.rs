@@ -72,9 +72,7 @@ impl BlockCheck {
             on_trial: false,
         }
     }
-}
 
-impl BlockCheck {
     fn note_liars(&mut self, liars: &BTreeSet<SocketAddr>) {
         if self.liars.len() < MAX_LIARS {
             self.liars.extend(liars);
@@ -211,15 +209,15 @@ fn who_differed(
     right: &[u8],
     pieces: &[Piece],
 ) -> BTreeSet<SocketAddr> {
-    let part = |bytes: &[u8], piece: ByteRange| {
+    let differs = |piece: ByteRange| {
         let start = usize::try_from(piece.start.checked_sub(range.start)?).ok()?;
         let end = usize::try_from(piece.end.checked_sub(range.start)?).ok()?;
-        bytes.get(start..end).map(<[u8]>::to_vec)
+        Some(before.get(start..end) != right.get(start..end))
     };
     pieces
         .iter()
         .map(|(piece, sender)| (piece.intersection(range), sender))
-        .filter(|(piece, _)| part(before, *piece) != part(right, *piece))
+        .filter(|(piece, _)| differs(*piece).unwrap_or(false))
         .map(|(_, sender)| *sender)
         .collect()
 }

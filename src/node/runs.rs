@@ -3,7 +3,8 @@
 //! Where nobody reads yet (a `get`, a fetch in the background) there is time to gather a mebibyte:
 //! it is written past the page cache, and hashed from the memory that it was gathered in. That
 //! memory is bounded: runs that wait for the prover beyond [`MAX_UNHASHED`] are written through the
-//! page cache instead and hashed from there, so a slow hash costs speed and never memory.
+//! page cache instead and hashed from there, so a slow hash costs speed and never memory. Runs that came
+//! long before their turn give way to those that are hashed soon, and are read back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
