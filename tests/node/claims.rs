@@ -92,7 +92,7 @@ impl Scene {
 }
 
 /// Content bytes of `id` that were asked of these peers, searches left out.
-fn asked_of(peers: &[&Peer], id: ContentId) -> u64 {
+pub fn asked_of(peers: &[&Peer], id: ContentId) -> u64 {
     peers
         .iter()
         .flat_map(|peer| peer.questions())
