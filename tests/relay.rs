@@ -20,6 +20,7 @@ use std::time::Duration;
 use ends::{Flow, Way};
 use link::{Link, Settings, fragments};
 use relay::Relay;
+use tun::Flows;
 
 fn settings() -> Settings {
     Settings {
@@ -126,12 +127,18 @@ fn flows_are_told_apart_by_protocol_and_port() {
     let mut packet = [0u8; 28];
     packet[0] = 0x45;
     packet[9] = 17;
-    packet[20..24].copy_from_slice(&[0x10, 0x00, 0x20, 0x01]);
-    assert_eq!(tun::flow_of(&packet, Way::There), Flow("udp", 0x1000));
-    assert_eq!(tun::flow_of(&packet, Way::Back), Flow("udp", 0x2001));
+    packet[4..6].copy_from_slice(&[7, 7]); // the identification
+    packet[6] = 0x20; // further fragments follow
+    packet[20..26].copy_from_slice(&[0x10, 0x00, 0x20, 0x01, 0x0b, 0xb8]);
+    let (mut there, mut back) = (Flows::of(Way::There), Flows::of(Way::Back));
+    assert_eq!(there.look(&packet), (Flow("udp", 0x1000), Some(2992)));
+    assert_eq!(back.look(&packet), (Flow("udp", 0x2001), Some(2992)));
+    packet[6] = 0;
     packet[7] = 185; // a later fragment has no ports
-    assert_eq!(tun::flow_of(&packet, Way::Back), Flow("other", 0));
-    assert_eq!(tun::flow_of(&packet[..9], Way::Back), Flow("other", 0));
+    assert_eq!(back.look(&packet), (Flow("udp", 0x2001), None));
+    packet[5] = 8; // and this one's first never came
+    assert_eq!(back.look(&packet), (Flow("other", 0), None));
+    assert_eq!(back.look(&packet[..9]), (Flow("other", 0), None));
     assert!(tun::Tun::new("no-device", "none/of/that").is_err());
 }
 

@@ -23,6 +23,8 @@ pub struct Packet {
     pub wire: (usize, usize),
     /// Whose it is, for the counts by flow.
     pub flow: Flow,
+    /// Payload bytes of the UDP datagram that begins with this packet.
+    pub payload: Option<usize>,
 }
 
 /// The protocol and the port on the client's side.

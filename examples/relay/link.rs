@@ -37,21 +37,11 @@ pub struct Counts {
     pub dropped: u64,
     /// Those that were lost behind the queue.
     pub lost: u64,
-    /// Arrived packets by their bytes with headers.
-    pub lengths: BTreeMap<usize, u64>,
     /// Packets by how many tenths of a millisecond they stood in the queue.
     waits: BTreeMap<u64, u64>,
 }
 
 impl Counts {
-    /// The most frequent length of what arrived, with headers; 0 when nothing did.
-    pub fn usual_length(&self) -> usize {
-        self.lengths
-            .iter()
-            .max_by_key(|(_, packets)| **packets)
-            .map_or(0, |(length, _)| *length)
-    }
-
     /// The wait in the queue that `share` of the packets did not exceed, in milliseconds.
     pub fn wait(&self, share: f64) -> f64 {
         let all: u64 = self.waits.values().sum();
@@ -115,7 +105,6 @@ impl Link {
         }
         self.counts.packets += 1;
         self.counts.bytes += bytes as u64;
-        *self.counts.lengths.entry(bytes).or_default() += 1;
         Some(left + self.settings.delay + jitter)
     }
 

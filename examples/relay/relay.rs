@@ -43,6 +43,8 @@ pub struct Relay<E> {
     number: u64,
     /// Bytes that arrived, by way and flow.
     flows: [BTreeMap<Flow, u64>; 2],
+    /// Payload bytes that went through, by way and the length of the datagram that had them.
+    payloads: [BTreeMap<usize, u64>; 2],
     /// Packets that a side refused.
     refused: u64,
 }
@@ -61,6 +63,7 @@ impl<E: Ends> Relay<E> {
             spare: Vec::new(),
             number: 0,
             flows: Default::default(),
+            payloads: Default::default(),
             refused: 0,
         }
     }
@@ -123,6 +126,9 @@ impl<E: Ends> Relay<E> {
                 let Some(due) = link.offer(now, bytes, fragments) else {
                     continue;
                 };
+                if let Some(payload) = packet.payload {
+                    *self.payloads[usize::from(back)].entry(payload).or_default() += payload as u64;
+                }
                 let mut data = self.spare.pop().unwrap_or_default();
                 data.extend_from_slice(&buffer[..packet.length]);
                 self.number += 1;
@@ -195,13 +201,21 @@ impl<E: Ends> Relay<E> {
                 "bytes": counts.bytes,
                 "dropped": counts.dropped,
                 "lost": counts.lost,
-                "usual_length": counts.usual_length(),
+                "usual_payload": usual(&self.payloads[at]),
                 "queue_ms": { "p50": counts.wait(0.5), "p95": counts.wait(0.95), "p99": counts.wait(0.99) },
                 "flows": flows(&self.flows[at]),
             })
         };
         json!({ "there": way(0), "back": way(1), "refused": self.refused })
     }
+}
+
+/// The length of the datagrams that had the most payload; 0 when there were none.
+fn usual(payloads: &BTreeMap<usize, u64>) -> usize {
+    payloads
+        .iter()
+        .max_by_key(|(_, bytes)| **bytes)
+        .map_or(0, |(length, _)| *length)
 }
 
 fn flows(flows: &BTreeMap<Flow, u64>) -> Value {

@@ -2,6 +2,7 @@
 //! side sends come to the other. So real fragments are lost one by one, and TCP uses the same path.
 //! Needs root. The devices may exist already (`ip tuntap add`), with their addresses.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -9,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::ends::{Ends, Flow, Packet, Way};
+use crate::link::UDP_HEADER;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -16,6 +18,7 @@ const UDP: u8 = 17;
 pub struct Tun {
     /// Left and right.
     sides: [File; 2],
+    flows: [Flows; 2],
 }
 
 impl Tun {
@@ -24,6 +27,7 @@ impl Tun {
     pub fn new(left: &str, right: &str) -> io::Result<Self> {
         Ok(Self {
             sides: [attach(left)?, attach(right)?],
+            flows: [Flows::of(Way::There), Flows::of(Way::Back)],
         })
     }
 }
@@ -77,12 +81,14 @@ impl Ends for Tun {
             Err(error) => return Err(error),
         };
         let way = if index == 0 { Way::There } else { Way::Back };
+        let (flow, payload) = self.flows[index].look(buffer.get(..length).unwrap_or_default());
         Ok(Some(Packet {
             way,
             place: 1 - index,
             length,
             wire: (length, 1),
-            flow: flow_of(buffer.get(..length).unwrap_or_default(), way),
+            flow,
+            payload,
         }))
     }
 
@@ -91,27 +97,83 @@ impl Ends for Tun {
     }
 }
 
-/// The protocol and the left side's port; fragments after the first and other packets are `other`.
-pub fn flow_of(packet: &[u8], way: Way) -> Flow {
-    read_flow(packet, way).unwrap_or(Flow("other", 0))
+/// Tells whose packets are that go one way.
+pub struct Flows {
+    way: Way,
+    /// Whose the fragments of an identification are.
+    fragments: HashMap<u16, Flow>,
 }
 
-fn read_flow(packet: &[u8], way: Way) -> Option<Flow> {
-    let first = *packet.first()?;
-    let later_fragment = (*packet.get(6)? & 0x1f) != 0 || *packet.get(7)? != 0;
-    if first >> 4 != 4 || later_fragment {
-        return None;
+impl Flows {
+    pub fn of(way: Way) -> Self {
+        Self {
+            way,
+            fragments: HashMap::new(),
+        }
     }
-    let name = match *packet.get(9)? {
-        TCP => "tcp",
-        UDP => "udp",
-        _ => return None,
-    };
-    let ports = usize::from(first & 0x0f) * 4;
-    let at = match way {
-        Way::There => ports,
-        Way::Back => ports + 2,
-    };
-    let port = packet.get(at..at + 2)?;
-    Some(Flow(name, u16::from_be_bytes([port[0], port[1]])))
+
+    /// The protocol and the left side's port (`other` for what has none and follows nothing that had),
+    /// and the payload of the datagram that begins here.
+    pub fn look(&mut self, packet: &[u8]) -> (Flow, Option<usize>) {
+        let other = Flow("other", 0);
+        let Some(header) = Header::read(packet, self.way) else {
+            return (other, None);
+        };
+        let flow = match header.flow {
+            Some(flow) => {
+                if header.is_followed {
+                    self.fragments.insert(header.identification, flow);
+                }
+                flow
+            }
+            None => *self.fragments.get(&header.identification).unwrap_or(&other),
+        };
+        (flow, header.payload)
+    }
+}
+
+/// What the headers of an IPv4 packet say.
+struct Header {
+    /// The same in all fragments of a datagram (RFC 791).
+    identification: u16,
+    /// Further fragments follow.
+    is_followed: bool,
+    /// In the first fragment only.
+    flow: Option<Flow>,
+    /// Payload bytes of the whole datagram, in the first fragment of one of UDP.
+    payload: Option<usize>,
+}
+
+impl Header {
+    fn read(packet: &[u8], way: Way) -> Option<Self> {
+        let first = *packet.first()?;
+        if first >> 4 != 4 {
+            return None;
+        }
+        let word = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+        let place = word(6)?;
+        let mut header = Self {
+            identification: word(4)?,
+            is_followed: place & 0x2000 != 0,
+            flow: None,
+            payload: None,
+        };
+        let transport = usize::from(first & 0x0f) * 4;
+        let port = match way {
+            Way::There => word(transport),
+            Way::Back => word(transport + 2),
+        };
+        if place & 0x1fff == 0 {
+            match *packet.get(9)? {
+                TCP => header.flow = Some(Flow("tcp", port?)),
+                UDP => {
+                    header.flow = Some(Flow("udp", port?));
+                    let length = usize::from(word(transport + 4)?);
+                    header.payload = Some(length.saturating_sub(UDP_HEADER));
+                }
+                _ => {}
+            }
+        }
+        Some(header)
+    }
 }

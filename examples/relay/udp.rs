@@ -93,6 +93,7 @@ impl Ends for Udp {
             length,
             wire: link::fragments(length, self.mtu),
             flow: Flow("udp", port),
+            payload: Some(length),
         }))
     }
 

@@ -177,7 +177,7 @@ impl Swarm {
         );
         if peer.bench_until > Time::ZERO {
             // A single probe after a bench: the next one waits for its verdict.
-            peer.bench_until = peer.bench_until.max(now + Duration::from_millis(500));
+            peer.bench_at_least(now + Duration::from_millis(500));
         }
         let mut encoder = Encoder::new(out);
         encoder.please_send_content(&id, range.start, range.len());
@@ -300,8 +300,9 @@ impl Swarm {
                 wake(&mut self.paced_until, source.rest_until, now);
                 continue;
             }
-            if peer.bench_until > now {
-                wake(&mut self.paced_until, peer.bench_until, now);
+            let benched_until = peer.benched_until(class);
+            if benched_until > now {
+                wake(&mut self.paced_until, benched_until, now);
                 continue;
             }
             if !self.has_room(peer, class) {

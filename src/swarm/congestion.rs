@@ -42,6 +42,8 @@ const MOST_JITTER: Duration = Duration::from_millis(100);
 const HEAVY_LOSS: f64 = 0.25;
 /// The same where a queue stands as well.
 const HEAVY_LOSS_WITH_QUEUE: f64 = 0.10;
+/// Timeouts in a row that make a silence.
+pub(super) const SILENT: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -107,6 +109,10 @@ pub(super) struct Congestion {
     round_answered: u32,
     /// Timeouts in a row.
     timeouts: u32,
+    /// When the last silence ended. What was asked before that and is answered after it waited for the
+    /// peer to come back: a suspended machine answers all that has queued up, with round trips of many
+    /// seconds. Taken for the path's own, they would make the next loss be noticed only as much later.
+    silent_until: Time,
     /// The pacer allows nothing before this.
     next_send: Time,
 }
@@ -140,6 +146,7 @@ impl Congestion {
             round_lost: 0,
             round_answered: 0,
             timeouts: 0,
+            silent_until: Time::ZERO,
             next_send: now,
         }
     }
@@ -185,7 +192,7 @@ impl Congestion {
     /// the least round trip was had when few were on their way. So the window spans what stands above
     /// it as well, up to the queue that is drained.
     pub fn window(&self, length: u64) -> u64 {
-        if self.timeouts >= 2 {
+        if self.timeouts >= SILENT {
             return length.saturating_mul(2);
         }
         let first = (10 * length).min((2 * length).max(14_600)).max(4 * length);
@@ -286,9 +293,19 @@ impl Congestion {
         }
     }
 
+    /// It has answered; whether that ends a silence of two timeouts and more.
+    fn end_silence(&mut self, now: Time) -> bool {
+        let ends = self.timeouts >= SILENT;
+        if ends {
+            self.silent_until = now;
+        }
+        self.timeouts = 0;
+        ends
+    }
+
     /// Takes the answer to such a question.
     pub fn on_ping(&mut self, now: Time, rtt: Duration) {
-        self.timeouts = 0;
+        self.end_silence(now);
         // A question that asks for no data may be answered much sooner than one that makes the
         // server read; mixed up, the difference would look like a queue.
         if self.delivered == 0 {
@@ -311,15 +328,21 @@ impl Congestion {
         if live {
             self.in_flight = self.in_flight.saturating_sub(asked);
         }
-        self.timeouts = 0;
-        let rtt = now.since(sent.at);
+        let ends_silence = self.end_silence(now);
+        let through_silence = sent.at < self.silent_until;
+        let mut rtt = now.since(sent.at);
         if self.delivered == 0 {
             self.rtt = Rtt::default();
         }
-        if self.rtt.sample(now, rtt) {
-            self.min_seen_at = now;
+        if ends_silence {
+            rtt = rtt.min(self.rtt.longest_after_silence());
         }
-        self.round_least = Some(self.round_least.map_or(rtt, |least| least.min(rtt)));
+        if ends_silence || !through_silence {
+            if self.rtt.sample(now, rtt) {
+                self.min_seen_at = now;
+            }
+            self.round_least = Some(self.round_least.map_or(rtt, |least| least.min(rtt)));
+        }
         self.delivered += got;
         self.delivered_at = now;
         self.first_sent_at = self.first_sent_at.max(sent.at);
@@ -330,7 +353,7 @@ impl Congestion {
             .at
             .since(sent.first_sent_at)
             .max(now.since(sent.delivered_at));
-        if interval > Duration::ZERO && got > 0 {
+        if interval > Duration::ZERO && got > 0 && !through_silence {
             let rate = (self.delivered - sent.delivered) as f64 / interval.as_secs_f64();
             if !sent.limited || self.rate().is_none_or(|best| rate > best) {
                 self.keep_rate(rate);
@@ -521,7 +544,7 @@ impl Congestion {
         self.timeouts = self.timeouts.saturating_add(1);
         self.round_lost = 0;
         self.round_answered = 0;
-        if self.timeouts == 2 {
+        if self.timeouts == SILENT {
             // The path may be another one when it comes back.
             self.rates.clear();
             self.phase = Phase::Start;

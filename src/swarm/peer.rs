@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Time;
 use super::congestion::{Congestion, Sent};
 use super::reply_length::ReplyLength;
+use super::{Class, Time};
 use crate::content::{ByteRange, ContentId, PublicKey};
 
 /// Requests to one peer that are remembered, answered late or not. A window of 64 MiB in requests
@@ -95,8 +95,10 @@ pub(super) struct Peer {
     /// Content bytes to ask for at a time.
     pub length: u64,
     reply_length: ReplyLength,
-    /// No data is asked of it before this.
+    /// No data is asked of it before this,
     pub bench_until: Time,
+    /// but for what somebody waits for, which has a limit and may have no other source.
+    pub urgent_bench_until: Time,
     /// When it is to be probed next, and how many probes went unanswered in a row.
     pub probe_at: Time,
     pub probes_unanswered: u32,
@@ -131,6 +133,7 @@ impl Peer {
             length: reply_length.get(),
             reply_length,
             bench_until: Time::ZERO,
+            urgent_bench_until: Time::ZERO,
             probe_at: now,
             probes_unanswered: 0,
             probe_sent: None,
@@ -254,6 +257,26 @@ impl Peer {
     pub fn fragments_fail(&mut self, now: Time) {
         self.reply_length.fragments_fail(now);
         self.length = self.reply_length.get();
+    }
+
+    /// When it may be asked again after having been silent.
+    pub fn benched_until(&self, class: Class) -> Time {
+        match class {
+            Class::Urgent => self.urgent_bench_until,
+            Class::ReadAhead | Class::Bulk => self.bench_until,
+        }
+    }
+
+    /// Makes a bench that it is on, or that is just over, last until `until` for every class.
+    pub fn bench_at_least(&mut self, until: Time) {
+        self.bench_until = self.bench_until.max(until);
+        self.urgent_bench_until = self.urgent_bench_until.max(until);
+    }
+
+    /// It has answered.
+    pub fn end_bench(&mut self) {
+        self.bench_until = Time::ZERO;
+        self.urgent_bench_until = Time::ZERO;
     }
 
     /// Asks for less at a time from now on: large answers may not get through at all where a

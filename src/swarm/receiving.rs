@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::acquaintance::Greeting;
 use super::asking::wire_bytes;
+use super::congestion::SILENT;
 use super::peer::{Purpose, Request};
 use super::search::Said;
 use super::{Event, Swarm, Time};
@@ -24,6 +25,9 @@ pub(super) struct Arrival<'a> {
 const GONE: u32 = 5;
 /// The longest that a silent peer is left alone.
 const LONGEST_BENCH: Duration = Duration::from_secs(8);
+/// The same where somebody waits: reads have limits of a few seconds, and a source that comes back is
+/// to be noticed well within one.
+const LONGEST_URGENT_BENCH: Duration = Duration::from_secs(1);
 /// How far the reorder threshold may grow.
 const MAX_REORDER: u64 = 256;
 
@@ -64,7 +68,7 @@ impl Swarm {
         peer.answered = Some(now);
         peer.settled = Some(now);
         peer.gave = Some(now);
-        peer.bench_until = Time::ZERO;
+        peer.end_bench();
         match request.purpose {
             Purpose::Piece | Purpose::Again => {
                 let length = peer.length;
@@ -329,9 +333,10 @@ impl Swarm {
         }
         peer.congestion.on_timeout(now);
         let timeouts = peer.congestion.timeouts();
-        if timeouts >= 2 {
-            let bench = Duration::from_millis(500) * (1 << (timeouts - 2).min(6));
+        if timeouts >= SILENT {
+            let bench = Duration::from_millis(500) * (1 << (timeouts - SILENT).min(6));
             peer.bench_until = now + bench.min(LONGEST_BENCH);
+            peer.urgent_bench_until = now + bench.min(LONGEST_URGENT_BENCH);
             peer.shorten();
         }
         let lost = peer.give_up_all();
@@ -341,7 +346,7 @@ impl Swarm {
         for (sequence, request) in lost {
             self.give_up(now, address, sequence, &request);
             if let Some(fetch) = self.fetches.get_mut(&request.id)
-                && timeouts >= 2
+                && timeouts >= SILENT
             {
                 fetch.search.bring_forward(now);
                 self.note_fetch_due(request.id);

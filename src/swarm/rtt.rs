@@ -13,6 +13,9 @@ const MIN_WINDOW: Duration = Duration::from_secs(10);
 /// Sub-windows that the ten seconds are kept in; more would only be exacter about their end.
 const MIN_SLOTS: usize = 5;
 
+/// How long an answer is waited for before anything is known of the path.
+const UNKNOWN: Duration = Duration::from_millis(500);
+
 /// Round-trip estimator of one peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rtt {
@@ -47,6 +50,12 @@ impl Rtt {
             self.least.pop_front();
         }
         is_least
+    }
+
+    /// The longest sample that is believed of a request that a silence was in: should the path itself
+    /// have become so much longer, a few of them tell.
+    pub fn longest_after_silence(&self) -> Duration {
+        self.smoothed.unwrap_or(UNKNOWN) * 4
     }
 
     /// Forgets older minima: the path is longer now than they say.
@@ -84,7 +93,7 @@ impl Rtt {
         const SLACK: Duration = Duration::from_millis(25);
         match self.smoothed {
             Some(smoothed) => smoothed + (self.variation * 4).max(Duration::from_millis(1)) + SLACK,
-            None => Duration::from_millis(500),
+            None => UNKNOWN,
         }
     }
 }

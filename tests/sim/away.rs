@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cjp2pfs::content::ByteRange;
 use cjp2pfs::swarm::Time;
 
 use crate::content::Synthetic;
@@ -106,4 +107,67 @@ fn the_own_network_goes_away_and_comes_back() {
         assert!(took < 7.0 + (away as f64).min(8.0), "{took}");
         assert!(void < 60 * (1 + away), "{void}");
     }
+}
+
+/// The only source falls silent and comes back, whenever that is: who reads meanwhile has what it waits
+/// for a second or so later, not when a long bench happens to end.
+#[test]
+fn a_read_goes_on_soon_after_the_only_source_is_back() {
+    for tenth in [60, 83, 118, 151, 199, 246, 307] {
+        let what = Synthetic::new(103, LENGTH);
+        let mut world = World::new(103);
+        let source = world.add_node(1, &access(), Node::new(1031, &[]).holding(what));
+        let reader = Node::new(1032, &[address(1)]).knowing(what);
+        let reader = world.add_node(2, &access(), reader);
+        let (first, second) = (ByteRange::at(0, 4096), ByteRange::at(8 << 20, 4096));
+        world.have(seconds(1), reader, move |node, now| {
+            node.read(now, what, first)
+        });
+        world.schedule(seconds(2), source, Action::Die);
+        world.have(seconds(3), reader, move |node, now| {
+            node.read(now, what, second)
+        });
+        world.schedule(tenths(tenth), source, Action::Return);
+        world.run(tenths(tenth) + Duration::from_secs(10), |world| {
+            let reads = &world.node(reader).reads;
+            reads.len() == 2 && reads.iter().all(|read| read.done.is_some())
+        });
+        let done = world.node(reader).reads[1].done.expect("the read ends");
+        let late = done.since(tenths(tenth));
+        println!(
+            "silent until {:.1} s: read {late:.1?} after that",
+            tenth as f64 / 10.0
+        );
+        // Half a second in which a last try is waited for, one until the next, and round trips.
+        assert!(late < Duration::from_secs(2), "{tenth}: {late:?}");
+    }
+}
+
+/// The only source stands still in mid-transfer, as a laptop does whose lid is shut, and answers all that
+/// has queued up when it goes on, some of it too late and some not at all. The round trips of that tell
+/// nothing about the path: what is lost next is noticed as soon as before.
+#[test]
+fn a_suspended_source_is_as_near_as_before() {
+    let what = Synthetic::new(104, LENGTH);
+    let mut world = World::new(104);
+    let source = world.add_node(1, &access(), Node::new(1041, &[]).holding(what));
+    let reader = Node::new(1042, &[address(1)]).fetching(what);
+    let reader = world.add_node(2, &access(), reader);
+    let lossy = || {
+        let mut access = access();
+        access.up.loss = 0.3;
+        access
+    };
+    world.schedule(tenths(5), source, Action::Suspend);
+    // Most of what it says at once when it goes on is lost.
+    world.schedule(tenths(65), source, Action::Reattach(lossy()));
+    world.schedule(tenths(65), source, Action::Resume);
+    world.schedule(tenths(66), source, Action::Reattach(access()));
+    assert!(world.run_transfer("source suspended for 6 s", seconds(30), reader, what));
+    let goal = world.goal(reader, what);
+    assert_eq!(goal.wrong_bytes(), 0);
+    let took = goal.took().unwrap() - 6.0;
+    println!("{:<34} {took:.1} s beside that", "");
+    // 2.3 s without all that.
+    assert!(took < 4.0, "{took}");
 }

@@ -48,6 +48,10 @@ pub enum Action<H> {
     Die,
     /// It is back, with its memory as it was.
     Return,
+    /// The program stands still: what comes for it waits in its socket's buffer, as far as that goes.
+    Suspend,
+    /// It goes on, with all that has queued up.
+    Resume,
     /// It has another address from now on; what is on its way to the old one is lost.
     Move(SocketAddr),
     /// Its links change.
@@ -95,6 +99,8 @@ struct Slot<H> {
     reassembly_limit: u64,
     reassembly: Reassembly,
     alive: bool,
+    /// While the program stands still.
+    queued: Option<Vec<Rc<Datagram>>>,
     armed: Option<Time>,
     traffic: Traffic,
     /// How often its timer ran without time passing.
@@ -107,6 +113,9 @@ const TIMER_SLACK: Duration = Duration::from_micros(50);
 
 /// Datagrams that a host may send in one moment before the run is given up as endless.
 const MOST_IN_A_MOMENT: usize = 200_000;
+
+/// Datagrams that wait for a program that stands still.
+const SOCKET_BUFFER: usize = 256;
 
 /// Turns of a host's timer, each as soon as possible, after which the run is given up as spinning.
 const MOST_IDLE_TURNS: u32 = 100_000;
@@ -159,6 +168,7 @@ impl<H: Host> Network<H> {
             reassembly_limit: access.reassembly,
             reassembly: Reassembly::default(),
             alive: true,
+            queued: None,
             armed: None,
             traffic: Traffic::default(),
             idle_turns: 0,
@@ -279,11 +289,19 @@ impl<H: Host> Network<H> {
         }
     }
 
-    fn deliver(&mut self, to: HostId, datagram: &Datagram) {
+    fn deliver(&mut self, to: HostId, datagram: &Rc<Datagram>) {
         let now = self.now;
         let slot = &mut self.slots[to];
         if !slot.alive {
             slot.traffic.unreachable += 1;
+            return;
+        }
+        if let Some(queued) = &mut slot.queued {
+            if queued.len() < SOCKET_BUFFER {
+                queued.push(Rc::clone(datagram));
+            } else {
+                slot.traffic.dropped_by_queue += 1;
+            }
             return;
         }
         slot.traffic.received.add(datagram.payload.len());
@@ -310,7 +328,7 @@ impl<H: Host> Network<H> {
     fn wake(&mut self, id: HostId, at: Time) {
         let now = self.now;
         let slot = &mut self.slots[id];
-        if slot.armed != Some(at) || !slot.alive {
+        if slot.armed != Some(at) || !slot.alive || slot.queued.is_some() {
             return;
         }
         slot.armed = None;
@@ -337,6 +355,16 @@ impl<H: Host> Network<H> {
                 slot.alive = true;
                 slot.armed = None;
             }
+            Action::Suspend => {
+                slot.queued.get_or_insert_default();
+                return;
+            }
+            Action::Resume => {
+                slot.armed = None;
+                for datagram in slot.queued.take().unwrap_or_default() {
+                    self.agenda.push(now, Event::Deliver { to: id, datagram });
+                }
+            }
             Action::Move(address) => {
                 self.routes.remove(&slot.address);
                 slot.address = address;
@@ -355,7 +383,7 @@ impl<H: Host> Network<H> {
             Action::Do(what) => what(&mut slot.host, now),
         }
         self.note(id as u64);
-        if self.slots[id].alive {
+        if self.slots[id].alive && self.slots[id].queued.is_none() {
             self.drain(id);
         }
     }
