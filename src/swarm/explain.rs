@@ -6,9 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::fetch::{Class, Fetch, Source};
+use super::fetch::{Class, Fetch};
 use super::peer::Peer;
 use super::search::{AskedPeer, Said};
+use super::source::Source;
 use super::{PeerReport, Swarm, Time};
 use crate::content::{ByteRange, ContentId, RangeSet};
 

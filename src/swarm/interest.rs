@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::serving::{Answer, Ask};
+use super::asked::{Answer, Ask};
 use super::{Swarm, Time, address};
 use crate::content::ContentId;
 use crate::wire::Encoder;

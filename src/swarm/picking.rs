@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::swarm::Time;
-    use crate::swarm::fetch::Source;
+    use crate::swarm::source::Source;
 
     fn peer(n: u8) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, n], 24254))

@@ -7,8 +7,9 @@
 use std::net::SocketAddr;
 
 use super::acquaintance::Greeting;
+use super::asked::{Answer, Ask, Held, Question};
 use super::{Event, MAX_ASKED, Swarm, Time, address};
-use crate::content::{ByteRange, ContentId, Hash, KeyedName, Kind, PublicKey};
+use crate::content::{ByteRange, ContentId, KeyedName, Kind, PublicKey};
 use crate::wire::{Encoder, MAX_DATAGRAM, MAX_PARTS, MAX_SIGNED, content_datagram_bound};
 
 /// Content bytes in one answer at most: what deployed nodes give.
@@ -40,117 +41,13 @@ const MAX_NAMES: usize = 4;
 /// Entries in a list of contents.
 const LISTED: usize = 70;
 
-/// A question for content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// Of what.
-    pub id: ContentId,
-    /// The first byte.
-    pub offset: u64,
-    /// How many bytes, at most [`MAX_ANSWER`].
-    pub length: u64,
-}
-
-impl Question {
-    /// What of content of `eof` bytes answers it.
-    #[must_use]
-    pub fn range(&self, eof: u64) -> ByteRange {
-        ByteRange::at(self.offset, self.length).intersection(ByteRange::new(0, eof))
-    }
-}
-
-/// The BLAKE3 of content by SHA-256, with the length of the whole; `None`: it is not here.
-pub type KnownBlake3 = (ContentId, Option<(Hash, u64)>);
-
-/// What a peer asked for and the application must look up, with all else that rides on the answer.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// Who asks.
-    pub to: SocketAddr,
-    /// What it asks for. [`Swarm::answer`] wants one answer for each, in this order.
-    pub questions: Vec<Question>,
-    /// Whether it wants to know what is held here; if so, fill `listing`.
-    pub list: bool,
-    /// Some of what is held here, at most [`Ask::listed`] entries are told.
-    pub listing: Vec<(ContentId, u64)>,
-    /// Ids of which it wants to know what is held here; fill `parts` for those of which there is
-    /// something, or will be.
-    pub parts_of: Vec<ContentId>,
-    /// What is held of them.
-    pub parts: Vec<Held>,
-    /// Ids of which it wants to know the BLAKE3; fill `blake3` for those of which it is proven, or
-    /// of which nothing is here.
-    pub blake3_of: Vec<ContentId>,
-    /// Their BLAKE3s, each with the length of the whole; `None`: it is not here.
-    pub blake3: Vec<KnownBlake3>,
-    reply: Reply,
-}
-
-impl Ask {
-    /// Whether the asker has proved that it is where it says.
-    pub(super) fn is_verified(&self) -> bool {
-        self.reply.verified
-    }
-
-    /// The most bytes that its answer may have.
-    pub(super) fn limit(&self) -> usize {
-        self.reply.limit
-    }
-
-    /// How many entries of the listing can be told.
-    #[must_use]
-    pub fn listed(&self) -> usize {
-        if self.reply.verified { LISTED } else { 1 }
-    }
-}
-
-/// What is held of some content and may be asked for.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Of what.
-    pub id: ContentId,
-    /// The length of the whole.
-    pub eof: u64,
-    /// What was verified, none of it empty; content that is complete is one range. Of many, the
-    /// longest are told.
-    pub parts: Vec<ByteRange>,
-}
-
-impl Held {
-    /// All of content of `eof` bytes.
-    #[must_use]
-    pub fn whole(id: ContentId, eof: u64) -> Self {
-        Self {
-            id,
-            eof,
-            parts: vec![ByteRange::new(0, eof)],
-        }
-    }
-}
-
-/// What the application has to say to a [`Question`].
-#[derive(Clone, Copy, Debug)]
-pub enum Answer<'a> {
-    /// It has the content.
-    Content {
-        /// The content's length.
-        eof: u64,
-        /// The bytes from the question's offset, as many as it asked for or up to the end.
-        data: &'a [u8],
-    },
-    /// It has other bytes of it but not these: not all that were asked for, up to the end.
-    OtherParts(&'a Held),
-    /// It has not.
-    Absent,
-}
-
 /// What goes back to the sender of one datagram.
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     to: SocketAddr,
-    verified: bool,
+    pub verified: bool,
     their_cookie: Option<String>,
-    limit: usize,
+    pub limit: usize,
     pub peers: bool,
     pub list: bool,
     echoes: Vec<String>,
@@ -189,6 +86,11 @@ impl Reply {
             where_are: Vec::new(),
             charged: 0,
         }
+    }
+
+    /// How many entries of a list of contents can be told.
+    pub fn listed(&self) -> usize {
+        if self.verified { LISTED } else { 1 }
     }
 
     /// Bytes of its datagram and headers, as far as they can be told before it is written.
@@ -420,7 +322,7 @@ impl Swarm {
         write_blake3(ask, &mut encoder);
         self.add_interested(now, ask, answers, &mut encoder);
         if reply.list && !ask.listing.is_empty() {
-            let most = if reply.verified { LISTED } else { 1 };
+            let most = reply.listed();
             encoder.within(reply.limit, |e| {
                 e.content_list(ask.listing.iter().copied().take(most));
             });
