@@ -16,10 +16,10 @@ use cjp2pfs::node::Failure;
 
 /// How long a signalled process may take to die, on a machine that is busy with other tests. What is
 /// promised is 100 ms.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_secs(3);
 
-/// The same of what looks at other names.
-const UNHINDERED: Duration = Duration::from_millis(500);
+/// The same of what looks at other names; promised are 50 ms.
+const UNHINDERED: Duration = Duration::from_secs(2);
 
 const LENGTH: usize = 10_000;
 const CROWD: usize = 1000;
@@ -277,13 +277,13 @@ fn beside_a_thousand_that_wait_one_that_does_not_keeps_its_speed() {
     let beside = reading();
     println!("{alone:?} alone, {beside:?} beside {CROWD} that wait");
     assert!(
-        beside < alone * 2 + Duration::from_millis(200),
+        beside < alone * 2 + Duration::from_millis(500),
         "{alone:?} alone, {beside:?} beside them"
     );
     let said = finish(spawn("look", &healthy), Duration::from_secs(20));
     let slowest = said.lines().find_map(|line| line.strip_prefix("slowest "));
     let slowest = Duration::from_micros(slowest.unwrap().parse().unwrap());
-    println!("the slowest look took {slowest:?}");
+    println!("the slowest look took {slowest:?} (promised: 50 ms)");
     assert!(slowest < UNHINDERED, "{slowest:?}");
     assert_eq!(mount.fake.waiting(), CROWD, "all wait still");
     let (_, took) = kill(&mut crowd.0[0].1, libc::SIGKILL);
