@@ -50,9 +50,17 @@ use clap::Parser;
 use args::{Args, Command};
 use exit_codes::Outcome;
 
+use crate::mount::unmounter;
+
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(path) = unmounter::task() {
+        return match unmounter::serve(&path) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let args = Args::parse();
     let parent = background::Parent::of_this_process();
     logging::start(args.verbose, parent.is_some());

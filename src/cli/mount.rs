@@ -12,7 +12,7 @@ use super::background::{self, Parent};
 use super::exit_codes::Outcome;
 use super::{node_run, settings, signals, tell};
 use crate::control::{Daemon, Server};
-use crate::mount::{Mounted, NodeSource};
+use crate::mount::{Mounted, Mounter, NodeSource};
 use crate::node::calls::{self, Threads};
 use crate::node::publishing;
 use crate::node::rights;
@@ -38,11 +38,15 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
         None => {}
         Some(parent) => parent.leave_its_session(),
     }
-    // Others need a helper that is setuid to unmount.
+    // Others need a helper that is setuid to mount and to unmount.
     // SAFETY: it takes and touches nothing.
     let needs_no_helper = unsafe { libc::geteuid() } == 0;
     if needs_no_helper {
         rights::gain_no_privileges();
+    }
+    let mounter = mounter(&args.mountpoint, &node_config.store);
+    if mounter.is_some() {
+        node_run::confine(&node_config.store)?;
     }
     let notice = |line: &str| match parent {
         Some(parent) => parent.tell_notice(line),
@@ -62,10 +66,16 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
         .context("cannot start seeding")?;
     publishing::follow(&node, &seeder);
     let source = NodeSource::new(node.clone(), store).with_seeder(seeder.clone());
-    let mounted = Arc::new(Mounted::start(source, &args.mountpoint, options)?);
-    if needs_no_helper {
-        calls::give_up(Threads::All);
-    }
+    let mounted = Arc::new(match mounter {
+        Some(mounter) => mounter.mount(source, options)?,
+        None => {
+            let mounted = Mounted::start(source, &args.mountpoint, options)?;
+            if needs_no_helper {
+                calls::give_up(Threads::All);
+            }
+            mounted
+        }
+    });
     let asked = end.clone();
     let server = Server::start(Daemon {
         node: node.clone(),
@@ -111,4 +121,16 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     node_run::stop(&node, signals::END_LIMIT.saturating_sub(since.elapsed()))?;
     unmounted?;
     Ok(Outcome::Done)
+}
+
+/// Who mounts and unmounts while the rest of this process may not. Without, it may do more.
+fn mounter(mountpoint: &Path, store: &Path) -> Option<Mounter> {
+    let store = store.to_owned();
+    let give_up = move || {
+        rights::write_only_in(&store);
+        calls::give_up(Threads::This);
+    };
+    Mounter::start(mountpoint, give_up)
+        .inspect_err(|error| tracing::warn!(%error, "this process keeps all rights of its user"))
+        .ok()
 }

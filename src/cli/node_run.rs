@@ -32,8 +32,8 @@ pub fn start(config: Config, notice: impl Fn(&str)) -> Result<Node> {
     Ok(node)
 }
 
-/// Gives up what a command that runs a node in `store`, mounts nothing and writes nowhere else does
-/// not need. To be called before threads are started.
+/// Gives up what a command that runs a node in `store` and writes nowhere else does not need, mounting
+/// and unmounting too. To be called before threads are started.
 pub fn confine(store: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)

@@ -78,7 +78,7 @@ pub enum ClientError {
 /// A way to the daemon of one store.
 #[derive(Debug)]
 pub struct Client {
-    store: PathBuf,
+    pub(super) store: PathBuf,
     runtime: Runtime,
     /// [`SILENCE_LIMIT`] and [`ANSWER_LIMIT`], where content is silent.
     silence: Duration,

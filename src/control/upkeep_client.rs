@@ -11,7 +11,7 @@ use hyper::Method;
 use super::client::{Client, ClientError};
 use super::upkeep::ScrubEvent;
 use crate::content::ContentId;
-use crate::store::Imported;
+use crate::store::{Imported, Offered};
 
 /// How long copying and hashing one file may take.
 const IMPORT_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -22,6 +22,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub fn import(&self, path: &Path) -> Result<Imported, ClientError> {
+        // What cannot be offered so is copied.
+        let offered = Offered::new(&self.store, path).ok();
+        let path = offered.as_ref().map_or(path, Offered::path);
         let bytes = path.as_os_str().as_bytes();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         self.whole_within(IMPORT_LIMIT, Method::POST, &format!("/import?path={hex}"))

@@ -9,7 +9,8 @@
 //! - `fuse` translates requests into calls and results into replies, and decides nothing.
 //!
 //! Beside them, [`Mounted`] is the life of one mount: looking at the mount point, healing what a
-//! dead daemon left there, negotiating with the kernel, unmounting within a limit.
+//! dead daemon left there, negotiating with the kernel, unmounting within a limit. [`Mounter`] and
+//! [`unmounter`] do the first and the last for a process that has given up the right to.
 //!
 //! # Never stuck
 //! A callback never waits. What is here is answered on the session's thread before the callback
@@ -52,6 +53,7 @@ mod handles;
 mod inodes;
 mod kernel;
 mod limited;
+mod mounter;
 mod mountinfo;
 mod mountpoint;
 mod names;
@@ -62,6 +64,7 @@ mod session;
 mod signals;
 pub mod source;
 mod unmount;
+pub mod unmounter;
 mod watcher;
 mod xattrs;
 
@@ -71,6 +74,7 @@ pub use folders::Entry;
 pub use fs::{FileSystem, Opened, Opening};
 pub use handles::Fh;
 pub use inodes::{Ino, OpenMode, Passage};
+pub use mounter::Mounter;
 pub use mountpoint::MountError;
 pub use names::Folder;
 pub use node_source::NodeSource;

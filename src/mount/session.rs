@@ -6,12 +6,14 @@
 //! stop by themselves once the last program has closed its files; and whoever does not want to wait
 //! for that has the kernel cut the connection.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, BackingId, Config, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
@@ -24,6 +26,7 @@ use super::mountinfo::{self, SUBTYPE};
 use super::mountpoint::{self, MountError};
 use super::source::Source;
 use super::unmount::{self, UnmountError, Unmounted};
+use super::unmounter::Unmounter;
 
 /// How long an unmount usually waits for programs to let go of their files.
 pub const UNMOUNT_LIMIT: Duration = Duration::from_secs(2);
@@ -117,11 +120,24 @@ impl Ended {
     }
 }
 
-/// A mount that is served. Dropped, it is unmounted.
-pub struct Mounted {
+/// What has been mounted.
+pub(super) struct Begun {
     path: PathBuf,
     /// The device number of the mount, if it could be found out.
     device: Option<u64>,
+    /// Where the kernel can be told to cut the connection, if we may. Open, since a process that has
+    /// given up its rights cannot open it.
+    abort: Option<File>,
+}
+
+/// Mounts, calls the function that it is given, and starts the threads that serve the mount.
+pub(super) type Begin = Box<dyn FnOnce(Box<dyn FnOnce()>) -> Result<Begun, MountError> + Send>;
+
+/// A mount that is served. Dropped, it is unmounted.
+pub struct Mounted {
+    begun: Begun,
+    /// Who unmounts, if this process may not.
+    unmounter: Option<Arc<Unmounter>>,
     ended: Arc<Ended>,
     /// Whether it has been unmounted: what could not be done then is left to the end of the process.
     unmounted: AtomicBool,
@@ -132,30 +148,38 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts `source` on the folder `path`. When this returns, the mount can be used.
     pub fn start<S: Source>(source: S, path: &Path, options: Options) -> Result<Self, MountError> {
-        let owner = Owner::of_this_process();
-        mountpoint::check_fuse(owner.uid == 0)?;
-        let path = mountpoint::prepare(path)?;
-        let refused = |source: std::io::Error| {
-            if options.allow_other && source.to_string().contains("user_allow_other") {
-                return MountError::OthersNotAllowed;
-            }
-            MountError::Refused {
-                path: path.clone(),
-                source,
-            }
+        Self::start_by(
+            source,
+            path,
+            options,
+            |begin| Ok(begin(Box::new(|| {}))),
+            None,
+        )
+    }
+
+    /// The same, where `by` calls what it is given on a thread that may mount.
+    pub(super) fn start_by<S: Source>(
+        source: S,
+        path: &Path,
+        options: Options,
+        by: impl FnOnce(Begin) -> io::Result<Result<Begun, MountError>>,
+        unmounter: Option<Arc<Unmounter>>,
+    ) -> Result<Self, MountError> {
+        let refused = |source| MountError::Refused {
+            path: path.to_owned(),
+            source,
         };
         let fs = FileSystem::new(source).map_err(refused)?;
-        let adaptor = Adaptor::new(Arc::clone(&fs), owner, !options.no_passthrough);
-        let session = Session::new(adaptor, &path, &options.config())
-            .and_then(Session::spawn)
-            .map_err(refused)?;
         let ended = Arc::new(Ended::default());
-        join(session, Arc::clone(&ended)).map_err(refused)?;
-        let device = kernel::raise_read_ahead(&path);
-        info!(path = %path.display(), "mounted");
+        let begin: Begin = {
+            let (path, fs, ended) = (path.to_owned(), Arc::clone(&fs), Arc::clone(&ended));
+            Box::new(move |mounted| begin(&path, options, fs, ended, mounted))
+        };
+        let begun = by(begin).map_err(refused)??;
+        info!(path = %begun.path.display(), "mounted");
         Ok(Self {
-            path,
-            device,
+            begun,
+            unmounter,
             ended,
             unmounted: AtomicBool::new(false),
             stop: Box::new(move || fs.stop()),
@@ -165,7 +189,7 @@ impl Mounted {
     /// The mount point, without symbolic links.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.begun.path
     }
 
     /// Whether the mount is gone and nobody uses it any more.
@@ -184,6 +208,7 @@ impl Mounted {
     /// (`umount -l`).
     pub fn wait_until_detached(&self) {
         let detached = self
+            .begun
             .device
             .map(|device| detached::wait(device, || self.ended.is_so()));
         match detached {
@@ -204,18 +229,23 @@ impl Mounted {
         if self.ended.is_so() {
             return Ok(Unmounted::Now);
         }
-        let path = self.path.clone();
-        let device = self.device;
-        let detached = limited::within(limit, move || detach_ours(&path, device));
+        let path = self.begun.path.clone();
+        let device = self.begun.device;
+        let unmounter = self.unmounter.clone();
+        let detached = limited::within(limit, move || {
+            let detached = detach_ours(&path, device, unmounter.as_deref());
+            if let Some(unmounter) = unmounter {
+                unmounter.end();
+            }
+            detached
+        });
         (self.stop)();
         self.unmounted.store(true, Ordering::SeqCst);
-        detached.ok_or_else(|| UnmountError::NoAnswer(self.path.clone()))??;
+        detached.ok_or_else(|| UnmountError::NoAnswer(self.begun.path.clone()))??;
         if self.ended.wait_for(limit) {
             return Ok(Unmounted::Now);
         }
-        if let Some(device) = self.device {
-            cut(device);
-        }
+        self.begun.cut();
         if self.ended.wait_for(CUT_LIMIT) {
             return Ok(Unmounted::Now);
         }
@@ -229,13 +259,46 @@ impl Drop for Mounted {
             return;
         }
         if let Err(error) = self.unmount(UNMOUNT_LIMIT) {
-            error!(path = %self.path.display(), %error, "cannot unmount");
+            error!(path = %self.begun.path.display(), %error, "cannot unmount");
         }
     }
 }
 
+fn begin<S: Source>(
+    path: &Path,
+    options: Options,
+    fs: Arc<FileSystem<S, BackingId>>,
+    ended: Arc<Ended>,
+    mounted: Box<dyn FnOnce()>,
+) -> Result<Begun, MountError> {
+    let owner = Owner::of_this_process();
+    mountpoint::check_fuse(owner.uid == 0)?;
+    let path = mountpoint::prepare(path)?;
+    let refused = |source: io::Error| {
+        if options.allow_other && source.to_string().contains("user_allow_other") {
+            return MountError::OthersNotAllowed;
+        }
+        MountError::Refused {
+            path: path.clone(),
+            source,
+        }
+    };
+    let adaptor = Adaptor::new(fs, owner, !options.no_passthrough);
+    let session = Session::new(adaptor, &path, &options.config()).map_err(refused)?;
+    let device = kernel::raise_read_ahead(&path);
+    let abort = device.and_then(way_to_cut);
+    mounted();
+    let session = session.spawn().map_err(refused)?;
+    join(session, ended).map_err(refused)?;
+    Ok(Begun {
+        path,
+        device,
+        abort,
+    })
+}
+
 /// Waits for the session on a thread of its own, so that nobody else has to.
-fn join(session: BackgroundSession, ended: Arc<Ended>) -> std::io::Result<()> {
+fn join(session: BackgroundSession, ended: Arc<Ended>) -> io::Result<()> {
     std::thread::Builder::new()
         .name("cjp2pfs-mount".into())
         .spawn(move || {
@@ -250,24 +313,42 @@ fn join(session: BackgroundSession, ended: Arc<Ended>) -> std::io::Result<()> {
 
 /// Detaches what is mounted on `path` if it is the mount of this `device`. Someone may have
 /// unmounted ours already, and mounted something else.
-fn detach_ours(path: &Path, device: Option<u64>) -> Result<(), UnmountError> {
+fn detach_ours(
+    path: &Path,
+    device: Option<u64>,
+    unmounter: Option<&Unmounter>,
+) -> Result<(), UnmountError> {
     let there = mountinfo::at(path).map_err(|source| UnmountError::Refused {
         path: path.to_owned(),
         source,
     })?;
     match there {
         Some(mount) if mount.is_ours() && device.is_none_or(|device| device == mount.device) => {
-            unmount::detach(path, true)
+            match unmounter {
+                Some(unmounter) => unmounter.detach(),
+                None => unmount::detach(path, true),
+            }
         }
         _ => Ok(()),
     }
 }
 
-/// Has the kernel end every operation on the connection of `device` and refuse further ones
-/// (`fusectl`), where that is mounted and we may.
-fn cut(device: u64) {
+/// Where the kernel can be told to end every operation on the connection of `device` and to refuse
+/// further ones (`fusectl`), where that is mounted and we may.
+fn way_to_cut(device: u64) -> Option<File> {
     let file = format!("/sys/fs/fuse/connections/{}/abort", libc::minor(device));
-    if let Err(error) = std::fs::write(&file, "1") {
-        debug!(%file, %error, "the connection stays until its last file is closed");
+    let opened = File::options().write(true).open(&file);
+    opened
+        .inspect_err(|error| debug!(%file, %error, "the connection cannot be cut"))
+        .ok()
+}
+
+impl Begun {
+    fn cut(&self) {
+        if let Some(mut abort) = self.abort.as_ref()
+            && let Err(error) = abort.write_all(b"1")
+        {
+            debug!(%error, "the connection stays until its last file is closed");
+        }
     }
 }

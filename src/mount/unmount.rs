@@ -46,6 +46,12 @@ pub enum UnmountError {
         /// What it said.
         message: String,
     },
+    /// The process that unmounts for this one could not; its sentence.
+    #[error("{0}")]
+    Told(String),
+    /// The process that unmounts for this one is not there any more.
+    #[error("{0} could not be unmounted: the process that does so has ended")]
+    NoUnmounter(PathBuf),
     /// The kernel refused.
     #[error("{path} could not be unmounted: {source}")]
     Refused {

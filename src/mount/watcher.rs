@@ -18,9 +18,10 @@ use crate::node::Failure;
 /// The time between two looks: short beside what a person notices after Ctrl-C.
 const SWEEP: Duration = Duration::from_millis(50);
 
-/// How long an operation may wait before anyone looks at its process. A network answers within
-/// this time when all is well.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long an operation may wait before anyone looks at its process. Most are answered within this
+/// time when all is well. With [`SWEEP`] it is less than the 100 ms within which a signal is promised to
+/// work, also where it comes as soon as the operation waits.
+const PATIENCE: Duration = Duration::from_millis(40);
 
 struct Watched<W> {
     waiting: W,

@@ -36,7 +36,8 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
     let mut learning: Option<Learning> = None;
     let mut learn_from = Instant::now();
     loop {
-        let quiet = Instant::now() >= learn_from && shared.waiting() == 0;
+        // A lookup that waits may be for the very id that is to be learnt.
+        let quiet = Instant::now() >= learn_from && shared.waiting_for_bytes() == 0;
         let busy = learning.is_some() || !to_learn.is_empty();
         let wait = if busy && quiet {
             Duration::ZERO

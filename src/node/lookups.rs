@@ -212,8 +212,30 @@ impl Shared {
         }
     }
 
-    /// Ends lookups whose limit has passed.
-    pub fn expire_lookups(&self, now: Instant) {
+    /// Ends lookups of what is here by now, because it was seeded, imported, or is other content whose
+    /// hashes have been learnt, and those whose limit has passed.
+    pub fn end_lookups(&self, now: Instant) {
+        let waiting: Vec<ContentId> = lock(&self.lookups).keys().copied().collect();
+        for id in waiting {
+            if !self.store.may_hold(&id) {
+                continue;
+            }
+            let Some(info) = self.known(id).filter(|info| info.proven) else {
+                continue;
+            };
+            let lookup = {
+                let mut lookups = lock(&self.lookups);
+                if self.transfer(&id).is_none() {
+                    self.mailbox.post(Command::Forget(id));
+                }
+                lookups.remove(&id)
+            };
+            for asker in lookup.into_iter().flat_map(|lookup| lookup.askers) {
+                if let Some(done) = asker.ticket.take() {
+                    done(Ok(info.clone()));
+                }
+            }
+        }
         let mut ended = Vec::new();
         lock(&self.lookups).retain(|id, lookup| {
             lookup.askers.retain(|asker| {

@@ -4,9 +4,8 @@
 //! may do the better. Rights are given up for good, by each thread for itself and for those that it
 //! starts, so it is done before there are others.
 //!
-//! Reading stays allowed everywhere the user may read, because any folder can be seeded later. A
-//! process that mounts keeps more: the kernel lets nobody who is held by Landlock unmount, and who is
-//! not root unmounts by a helper that is setuid.
+//! Reading stays allowed everywhere the user may read, because any folder can be seeded later. How a
+//! process that has given this up mounts and unmounts is told in `mount`'s `mounter` and `unmounter`.
 
 use std::fs;
 use std::path::Path;

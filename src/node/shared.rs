@@ -259,8 +259,12 @@ impl Shared {
             .values()
             .map(|lookup| lookup.askers.len())
             .sum();
-        let transfers = self.transfers();
-        lookups + transfers.iter().map(|t| t.waiting()).sum::<usize>()
+        lookups + self.waiting_for_bytes()
+    }
+
+    /// Reads and fetches that wait.
+    pub fn waiting_for_bytes(&self) -> usize {
+        self.transfers().iter().map(|t| t.waiting()).sum()
     }
 
     /// What is held or in flight, at most `limit` of it.

@@ -45,7 +45,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             );
             shared.postpone_limits(lost);
         }
-        shared.expire_lookups(now);
+        shared.end_lookups(now);
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
         for transfer in shared.transfers() {

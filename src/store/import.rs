@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::content::{ContentId, Hash};
 use super::error::StoreError;
 use super::file::Content;
 use super::identity::Identity;
-use super::layout::remove_file;
+use super::layout::{Layout, remove_file};
 use super::lent::Lent;
 use super::{Hashed, Store};
 
@@ -65,6 +65,35 @@ impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         // Not there any more where it was renamed.
         let _ = remove_file(self.path);
+    }
+}
+
+/// A second name of a user's file within a store. A daemon that may not write outside its store can
+/// give a file of the user's no other name, but can give one to what has a name there. The name goes
+/// when this is dropped, or else when the store is opened the next time.
+pub struct Offered(PathBuf);
+
+impl Offered {
+    /// Gives `file` a name in the store in the folder `store`, whose daemon runs.
+    ///
+    /// # Errors
+    /// The file lies on another file system, or may not be linked to.
+    pub fn new(store: &Path, file: &Path) -> io::Result<Self> {
+        let name = Layout::new(store).offered();
+        fs::hard_link(fs::canonicalize(file)?, &name)?;
+        Ok(Self(name))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        let _ = remove_file(&self.0);
     }
 }
 

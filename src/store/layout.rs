@@ -102,6 +102,13 @@ impl Layout {
         self.partial_root().join(format!("import.{suffix}"))
     }
 
+    /// Where another process gives a file a name for the daemon to take.
+    pub(super) fn offered(&self) -> PathBuf {
+        let (process, suffix) = (std::process::id(), unfinished_suffix());
+        self.partial_root()
+            .join(format!("offered-{process}.{suffix}"))
+    }
+
     /// What was found not to be what its name says.
     pub(super) fn aside(&self) -> PathBuf {
         self.dir.join(ASIDE)

@@ -76,7 +76,7 @@ pub use file::Content;
 pub use hashing::{Hashed, Hashing};
 pub use held::{Held, HeldAs};
 pub use identity::Identity;
-pub use import::{Imported, ImportedBy};
+pub use import::{Imported, ImportedBy, Offered};
 pub use link_free::open_link_free;
 pub use partial::Partial;
 pub use passed::Passed;

@@ -50,6 +50,24 @@ impl Running {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
+    /// Waits until it has said what it does at SIGINT (proc_pid_status(5)): before, it dies of it.
+    fn handles_signals(&self) {
+        let until = Instant::now() + PATIENCE;
+        let path = format!("/proc/{}/status", self.0.id());
+        loop {
+            let status = fs::read_to_string(&path).unwrap();
+            let caught = status
+                .lines()
+                .find_map(|line| line.strip_prefix("SigCgt:"))
+                .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_some_and(|mask| mask & 1 << (libc::SIGINT - 1) != 0) {
+                return;
+            }
+            assert!(Instant::now() < until, "it handles no signals");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn end(&mut self) -> ExitStatus {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -245,7 +263,7 @@ fn get_gives_up_and_can_be_interrupted() {
     let mut child = cjp2pfs(dir);
     child.args(["get", &id, "--lookup-timeout", "60s"]);
     let mut running = Running(child.stderr(Stdio::null()).spawn().unwrap());
-    std::thread::sleep(Duration::from_millis(500));
+    running.handles_signals();
     running.signal(libc::SIGINT);
     assert_eq!(running.end().code(), Some(130));
     assert!(!dir.join(&id).exists());

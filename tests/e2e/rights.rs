@@ -170,24 +170,85 @@ fn who_has_given_up_system_calls_is_refused_them() {
     run(&mut Command::new("true"), SOON).ok();
 }
 
-/// A mount of root that could do everything else still runs no programs.
+/// The process that unmounts for the daemon `pid`.
+fn unmounter_of(pid: i32) -> i32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let mut children = children.split_whitespace();
+    let child = children.next().expect("a process that unmounts");
+    assert_eq!(children.next(), None);
+    child.parse().unwrap()
+}
+
+/// Waits until a process has ended, be it that nobody has asked how.
+#[track_caller]
+fn ends(pid: i32) {
+    wait("the other process to end", SOON, || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    });
+}
+
+/// All threads of a mount are held, those that mounted it too; who unmounts for it is another process.
 #[test]
-fn a_mount_of_root_makes_no_unusual_system_calls() {
-    requires_root!();
+fn a_mount_writes_in_its_store_only_and_is_unmounted_by_another_process() {
     requires_mount!();
     let place = Place::new();
     let file = place.file("content", 300_000);
     let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
     let settings = Settings::new(place.path("store")).peer(seeder.address);
     let mounted = Mounted::new(settings, &place.folder("mnt"));
-    let proc = format!("/proc/{}/task", mounted.node.process.pid());
-    for task in fs::read_dir(proc).unwrap() {
+    let pid = mounted.node.process.pid();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
         assert!(status.contains("Seccomp:\t2"), "{status}");
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     }
-    assert_eq!(mounted.node.status()["rights"]["calls_refused"], true);
+    let rights = &mounted.node.status()["rights"];
+    assert_eq!(rights["calls_refused"], true);
+    // As far as this kernel can hold anybody.
+    let held = rights["writes_only_in_store"].clone();
+    let seeding = seeder.status()["rights"]["writes_only_in_store"].clone();
+    assert_eq!(held, seeding);
+    println!("held to its store: {held}");
     file.is(&mounted.cat(&file.sha256).ok().stdout);
+    let unmounter = unmounter_of(pid);
     mounted.umount();
+    ends(unmounter);
+}
+
+/// A signal for all of a terminal's or a service's processes is for the daemon; and a daemon that is
+/// killed leaves a dead mount, not an empty folder, and no process.
+#[test]
+fn who_unmounts_ends_with_the_daemon_and_not_before() {
+    requires_mount!();
+    let place = Place::new();
+    let at = place.folder("mnt");
+    let mut mounted = Mounted::new(Settings::new(place.path("store")), &at);
+    let unmounter = unmounter_of(mounted.node.process.pid());
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: kill takes no pointers; the process is the child of one that runs.
+        assert_eq!(unsafe { libc::kill(unmounter, signal) }, 0);
+    }
+    mounted.node.process.signal(libc::SIGTERM);
+    assert_eq!(mounted.node.process.wait(SOON).code(), Some(0));
+    assert!(!is_mounted(&at));
+    drop(mounted);
+
+    let mut mounted = Mounted::new(Settings::new(place.path("store")), &at);
+    let unmounter = unmounter_of(mounted.node.process.pid());
+    mounted.node.process.kill();
+    ends(unmounter);
+    assert!(is_mounted(&at));
+    // Without it the daemon ends as ever, and says that its mount is left.
+    drop(mounted);
+    let mut mounted = Mounted::new(Settings::new(place.path("store")), &at);
+    let unmounter = unmounter_of(mounted.node.process.pid());
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(unmounter, libc::SIGKILL) }, 0);
+    mounted.node.process.signal(libc::SIGTERM);
+    assert_eq!(mounted.node.process.wait(SOON).code(), Some(1));
+    let said = mounted.node.said();
+    assert!(said.contains("could not be unmounted"), "{said}");
 }
 
 #[test]

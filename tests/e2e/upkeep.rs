@@ -1,8 +1,10 @@
 //! `verify`, `import` and `doctor` as a person uses them, with a daemon and without.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use crate::common::{LATER, Node, Place, SOON, Settings, cjp2pfs, run, sha256_of};
 use serde_json::Value;
@@ -109,6 +111,31 @@ fn what_was_imported_and_rots_is_found() {
     assert!(rebuilt.contains("made again from the files"), "{rebuilt}");
     let listed = store_command(&store, &["ls"]).ok().text();
     assert_eq!(listed.lines().count(), 1 + 2, "{listed}");
+}
+
+/// A daemon that writes in its store only makes no copy either, where none is needed.
+#[test]
+fn what_a_daemon_imports_is_the_same_file_or_shares_its_blocks() {
+    let place = Place::new();
+    let own = files(&place, &["x"]);
+    let store = place.path("store");
+    let _daemon = Node::seed(Settings::new(&store), &[&own], 1);
+    let file = place.path("y");
+    fs::write(&file, data("y")).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(60);
+    let opened = OpenOptions::new().write(true).open(&file).unwrap();
+    opened.set_modified(before).unwrap();
+    store_command(&store, &["import", file.to_str().unwrap()]).ok();
+    let id = sha256_of(&data("y"));
+    let held = store.join("complete/sha256").join(&id[..2]).join(&id);
+    let (held, file) = (fs::metadata(held).unwrap(), fs::metadata(&file).unwrap());
+    let mut clone = Command::new("cp");
+    clone.arg("--reflink=always");
+    clone.args([place.path("y"), place.path("clone")]);
+    if !run(&mut clone, SOON).status.success() {
+        assert_eq!((held.ino(), file.nlink()), (file.ino(), 2));
+    }
+    assert_eq!(fs::read_dir(store.join("partial")).unwrap().count(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::mount_support::{Answer, Mount, bytes, kill, until};
@@ -15,10 +16,10 @@ use cjp2pfs::node::Failure;
 
 /// How long a signalled process may take to die, on a machine that is busy with other tests. What is
 /// promised is 100 ms.
-const PROMPT: Duration = Duration::from_secs(1);
+const PROMPT: Duration = Duration::from_secs(3);
 
-/// The same of what looks at other names.
-const UNHINDERED: Duration = Duration::from_millis(500);
+/// The same of what looks at other names; promised are 50 ms.
+const UNHINDERED: Duration = Duration::from_secs(2);
 
 const LENGTH: usize = 10_000;
 const CROWD: usize = 1000;
@@ -192,12 +193,25 @@ fn every_kind_of_reader_dies_of_every_signal() {
             .add_remote(sha256(6), bytes(LENGTH, 1), Answer::Never);
         let lookup = spawn("read", &mount.path(&sha256(6)));
         children.0.push(("a lookup", lookup));
-        until("a lookup", || mount.fake.waiting() > waiting);
+        waiting += 1;
+        until("a lookup", || mount.fake.waiting() >= waiting);
+        // The kernel knows the name still, and the source has to look for the content again.
+        let content = mount.fake.add(sha256(7), bytes(LENGTH, 1), true);
+        std::fs::metadata(mount.path(&sha256(7))).unwrap();
+        *content.lookup.lock().unwrap() = Answer::Never;
+        content.forgotten.store(true, Ordering::SeqCst);
+        let open = spawn("read", &mount.path(&sha256(7)));
+        children.0.push(("an open", open));
+        until("an open", || mount.fake.waiting() > waiting);
+        let mut slowest = ("", Duration::ZERO);
         for (what, child) in &mut children.0 {
             let (status, took) = kill(child, signal);
             assert_eq!(status.signal(), Some(signal), "{what}: {status}");
             assert!(took < PROMPT, "{what}, signal {signal}: {took:?}");
+            slowest = std::cmp::max_by_key(slowest, (*what, took), |(_, took)| *took);
         }
+        let (what, took) = slowest;
+        println!("signal {signal}: the slowest to die was {what}, {took:?} (promised: 100 ms)");
         until("nothing waits", || mount.fake.waiting() == 0);
     }
 }
@@ -208,6 +222,7 @@ fn hundreds_of_seeks_that_are_given_up_leave_nothing() {
     let content = mount.fake.add(sha256(1), bytes(1 << 20, 1), false);
     *content.read.lock().unwrap() = Answer::Never;
     let path = mount.path(&sha256(1));
+    let mut slowest = Duration::ZERO;
     for round in 0..10 {
         let mut seekers = Children(Vec::new());
         for seek in 0..50 {
@@ -219,9 +234,13 @@ fn hundreds_of_seeks_that_are_given_up_leave_nothing() {
             seekers.0.push(("a seek", dd.spawn().unwrap()));
         }
         until("all wait", || mount.fake.waiting() == 50);
+        let start = Instant::now();
         drop(seekers);
+        slowest = slowest.max(start.elapsed());
         until("nothing waits", || mount.fake.waiting() == 0);
     }
+    println!("fifty at a time died in {slowest:?} at most (promised: 100 ms)");
+    assert!(slowest < PROMPT, "{slowest:?}");
     let ends = mount.fake.cancelled();
     assert_eq!(ends.len(), 500);
     assert!(ends.iter().all(|end| *end == Failure::Interrupted));
@@ -258,13 +277,13 @@ fn beside_a_thousand_that_wait_one_that_does_not_keeps_its_speed() {
     let beside = reading();
     println!("{alone:?} alone, {beside:?} beside {CROWD} that wait");
     assert!(
-        beside < alone * 2 + Duration::from_millis(200),
+        beside < alone * 2 + Duration::from_millis(500),
         "{alone:?} alone, {beside:?} beside them"
     );
     let said = finish(spawn("look", &healthy), Duration::from_secs(20));
     let slowest = said.lines().find_map(|line| line.strip_prefix("slowest "));
     let slowest = Duration::from_micros(slowest.unwrap().parse().unwrap());
-    println!("the slowest look took {slowest:?}");
+    println!("the slowest look took {slowest:?} (promised: 50 ms)");
     assert!(slowest < UNHINDERED, "{slowest:?}");
     assert_eq!(mount.fake.waiting(), CROWD, "all wait still");
     let (_, took) = kill(&mut crowd.0[0].1, libc::SIGKILL);

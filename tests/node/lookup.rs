@@ -3,7 +3,9 @@
 use std::sync::mpsc;
 use std::time::Instant;
 
-use crate::node_support::{Peer, Running, SHORT, SOON, bytes, lookup, part, read, sha256};
+use crate::node_support::{
+    Peer, Place, Running, SHORT, SOON, assert_same, bytes, lookup, part, read, sha256,
+};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
 
@@ -47,6 +49,34 @@ fn what_nobody_has_is_not_found_after_the_limit_and_at_once_when_asked_again() {
 fn without_any_peer_nothing_is_found() {
     let node = Running::with(&[], |config| config.lookup_timeout = SHORT);
     assert_eq!(lookup(&node, NOBODY_HAS_IT).end(), Err(Failure::NotFound));
+}
+
+/// A process that ended too soon had no time to learn the other hash of what it fetched.
+#[test]
+fn what_is_held_is_found_by_its_other_hash_though_nobody_knew_that() {
+    let data = bytes("by its other hash", 300_000);
+    let place = Place::new();
+    place.hold_unlearnt(&data);
+    let node = place.start(&[], |_| {});
+    let id = ContentId::blake3(*blake3::hash(&data).as_bytes());
+    let info = lookup(&node, id).end().unwrap();
+    assert_eq!((info.length, info.proven), (300_000, true));
+    let reader = node.open(id).unwrap();
+    assert_same(&read(&reader, 0, 300_000).unwrap(), &data);
+}
+
+/// Whoever waits for what nobody has is answered when somebody puts it here.
+#[test]
+fn what_is_put_here_while_it_is_looked_up_is_found() {
+    let data = bytes("put here", 300_000);
+    let node = Running::new(&[]);
+    let asked = lookup(&node, sha256(&data));
+    assert!(asked.ended().is_none());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, &data).unwrap();
+    node.store().import(&file).unwrap();
+    assert_eq!(asked.end().unwrap().length, 300_000);
 }
 
 #[test]

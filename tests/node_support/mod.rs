@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cjp2pfs::content::{ContentHasher, ContentId, Digests};
+use cjp2pfs::content::{ByteRange, ContentHasher, ContentId, Digests};
 use cjp2pfs::node::{Complete, Config, Node, Verify};
 use cjp2pfs::store::{Identity, Limits, Store};
 use sha2::{Digest, Sha256};
@@ -85,6 +85,17 @@ impl Place {
         store.add_seeded(&path, identity, &digests).unwrap();
         store.flush().unwrap();
         digests
+    }
+
+    /// Puts complete content in the store of which only the SHA-256 is known.
+    pub fn hold_unlearnt(&self, bytes: &[u8]) {
+        let store = Store::open(&self.store()).unwrap();
+        let length = bytes.len() as u64;
+        let partial = store.partial(&sha256(bytes), length).unwrap();
+        partial.write_at(0, bytes).unwrap();
+        partial.note_present(ByteRange::at(0, length));
+        partial.complete().unwrap();
+        store.flush().unwrap();
     }
 
     /// Changes one byte of all partial content in the store that is no tree.
