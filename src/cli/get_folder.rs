@@ -6,6 +6,7 @@
 //! than fetching them. So what an interrupted run has left is not believed but hashed; that costs
 //! little beside fetching it.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -33,6 +34,8 @@ const WORKERS: usize = 8;
 const LINES: usize = 20;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
+/// What files are called that are not whole yet, before two numbers.
+const PART: &str = ".cjp2pfs-";
 
 pub fn run(args: &GetArgs, config: Option<&Path>) -> Result<Outcome> {
     let node_config = settings::node_config(&args.node, None, config)?;
@@ -144,12 +147,13 @@ impl Job {
         self.bar
             .set_length(listing.files().map(|file| file.1).sum());
         self.bar.reset_eta();
+        let parts = part_names(&listing);
         let next = AtomicUsize::new(0);
         let stop = Mutex::new(None);
         thread::scope(|scope| {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
-                    if let Err(error) = self.work(&root, listing.entries(), &next) {
+                    if let Err(error) = self.work(&root, listing.entries(), &parts, &next) {
                         *stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     }
                 });
@@ -197,7 +201,13 @@ impl Job {
     }
 
     /// Makes one entry after the other, as long as there are any. An error ends all.
-    fn work(&self, root: &Folder, entries: &[Entry], next: &AtomicUsize) -> Result<()> {
+    fn work(
+        &self,
+        root: &Folder,
+        entries: &[Entry],
+        parts: &str,
+        next: &AtomicUsize,
+    ) -> Result<()> {
         let client = Client::new(&self.store)?;
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +221,10 @@ impl Job {
             let made = root
                 .below(folder)
                 .map_err(anyhow::Error::from)
-                .and_then(|folder| self.make(&client, &folder, name, at, entry));
+                .and_then(|folder| {
+                    let part = format!("{parts}{at}.part");
+                    self.make(&client, &folder, name, &part, entry)
+                });
             if let Err(error) = made {
                 if self.flow().is_break() {
                     bail!("interrupted");
@@ -234,7 +247,7 @@ impl Job {
         client: &Client,
         folder: &Folder,
         name: &str,
-        number: usize,
+        part: &str,
         entry: &Entry,
     ) -> Result<()> {
         match &entry.what {
@@ -257,12 +270,11 @@ impl Job {
                         file
                     }
                     None => {
-                        let part = format!(".cjp2pfs-{number}.part");
-                        let file = self.fetch(client, folder, &part, *length, sha256);
+                        let file = self.fetch(client, folder, part, *length, sha256);
                         let file = file.inspect_err(|_| {
-                            let _ = folder.remove(&part);
+                            let _ = folder.remove(part);
                         })?;
-                        folder.rename(&part, name, self.force).map_err(exists)?;
+                        folder.rename(part, name, self.force).map_err(exists)?;
                         file
                     }
                 };
@@ -351,6 +363,19 @@ impl Job {
         }
         Ok(out.file)
     }
+}
+
+/// What the names of files begin with that are not whole yet. The next run over the same listing
+/// takes the same names, and nothing in the listing has one of them: it comes from a stranger.
+fn part_names(listing: &Listing) -> String {
+    let names = listing.entries().iter().flat_map(|it| it.path.split('/'));
+    let taken: HashSet<&str> = names
+        .filter_map(|name| name.strip_prefix(PART)?.split_once('-'))
+        .map(|(number, _)| number)
+        .collect();
+    let mut numbers = (0u64..).map(|number| number.to_string());
+    let free = numbers.find(|number| !taken.contains(&**number));
+    format!("{PART}{}-", free.unwrap_or_default())
 }
 
 /// Whether others would fail in the same way.

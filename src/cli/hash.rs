@@ -130,11 +130,14 @@ impl Observer for Hashing {
     fn skipped(&self, path: &Path, why: &Skip) {
         let why = match why {
             // Listed, or left out by everybody.
-            Skip::Empty | Skip::SymbolicLink | Skip::Hidden | Skip::Special | Skip::OwnStore => {
-                return;
-            }
+            Skip::Empty { listed: true }
+            | Skip::SymbolicLink
+            | Skip::Hidden
+            | Skip::Special
+            | Skip::OwnStore => return,
+            Skip::Empty { listed: false } => "it has just been emptied".to_owned(),
             Skip::Unreadable(error) => one_line(&anyhow!("{error}")),
-            Skip::NotText => "its name is not UTF-8".to_owned(),
+            Skip::Unlisted | Skip::NotText => "its name is not UTF-8".to_owned(),
             Skip::Changing => "it is being changed".to_owned(),
             Skip::TooDeep => "it lies too deep".to_owned(),
         };

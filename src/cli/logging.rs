@@ -10,8 +10,9 @@ use tracing_subscriber::EnvFilter;
 /// A daemon's log starts anew when it has grown to this.
 const LOG_LIMIT: u64 = 4 << 20;
 
-/// fuser warns when it finds its mount taken away already, which is how ours always end.
-const DEFAULT: &str = "warn,fuser::mnt=error";
+/// fuser warns when it finds its mount taken away already, which is how ours always end; notify, when
+/// the system has dropped the watch of a folder that is gone.
+const DEFAULT: &str = "warn,fuser::mnt=error,notify::inotify=error";
 
 /// Starts telling. `CJP2PFS_LOG` (in the syntax of `RUST_LOG`) is used where no `-v` is given.
 ///

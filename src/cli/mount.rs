@@ -105,7 +105,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     };
     if wanted {
         seeder
-            .resume()
+            .resume(&[])
             .context("cannot go on with what was seeded before")?;
         match ended.recv() {
             Ok(Ending::Signal(signal)) => tracing::info!(signal, "ending"),

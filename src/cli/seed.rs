@@ -66,6 +66,9 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
     let seeder =
         Seeder::start(node.store().clone(), options, &named).context("cannot start seeding")?;
     publishing::follow(&node, &seeder);
+    seeder
+        .resume(&named)
+        .context("cannot go on with what was seeded before")?;
     let (asked, stop) = (tell_event.clone(), Arc::clone(&shown));
     let server = Server::start(Daemon {
         node: node.clone(),
@@ -115,9 +118,6 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
             "serving {count} {files} on {}; Ctrl-C ends",
             node.local_addr()
         );
-        seeder
-            .resume()
-            .context("cannot go on with what was seeded before")?;
     }
     shown.bar.finish_and_clear();
     seeder.stop();

@@ -156,9 +156,11 @@ impl From<RootStatus> for Seeding {
 #[must_use]
 pub fn skip_words(why: &Skip) -> (&'static str, Option<String>) {
     match why {
-        Skip::Empty => ("empty", None),
+        Skip::Empty { listed: true } => ("empty", None),
+        Skip::Empty { listed: false } => ("nothing", None),
         Skip::SymbolicLink => ("link", None),
         Skip::Hidden => ("hidden", None),
+        Skip::Unlisted => ("unlisted", None),
         Skip::NotText => ("not-text", None),
         Skip::Special => ("special", None),
         Skip::Unreadable(error) => ("unreadable", Some(error.to_string())),

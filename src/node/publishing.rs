@@ -122,7 +122,7 @@ fn hash(
         // Of a folder, its files'.
         _ if real.is_dir() => Err(PublishError::Changing { path }),
         (None, Some(sha256), _) => Ok(sha256),
-        (None, None, Some(Skip::Empty)) => Ok(Hash(Sha256::digest([]).into())),
+        (None, None, Some(Skip::Empty { .. })) => Ok(Hash(Sha256::digest([]).into())),
         (None, None, Some(Skip::Changing)) => Err(PublishError::Changing { path }),
         (None, None, Some(Skip::Unreadable(source))) => {
             Err(PublishError::Unreadable { path, source })
@@ -189,7 +189,7 @@ impl Observer for Watch<'_> {
 
     fn skipped(&self, _path: &Path, why: &Skip) {
         let why = match why {
-            Skip::Empty => Skip::Empty,
+            Skip::Empty { listed } => Skip::Empty { listed: *listed },
             Skip::Changing => Skip::Changing,
             Skip::Unreadable(error) => Skip::Unreadable(match error.raw_os_error() {
                 Some(number) => std::io::Error::from_raw_os_error(number),

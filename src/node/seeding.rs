@@ -17,10 +17,12 @@
 mod attempt;
 mod gather;
 mod keeper;
+mod lanes;
 mod observers;
 mod pass;
 mod priority;
 mod status;
+mod turns;
 mod unseeding;
 mod walk;
 mod watching;
@@ -41,13 +43,18 @@ use pass::{Pass, Start};
 /// Why something that was found is not seeded.
 #[derive(Debug)]
 pub enum Skip {
-    /// Only listed: the network does not carry content of length zero.
-    Empty,
+    /// The network does not carry content of length zero.
+    Empty {
+        /// Met inside a folder, so it is in the listing.
+        listed: bool,
+    },
     /// Met inside a folder: only listed. A link that the user names is followed.
     SymbolicLink,
     /// Met inside a folder, its name begins with a dot.
     Hidden,
-    /// Served, but its name is not UTF-8, which listings are.
+    /// Served, but in no listing: its path is not UTF-8, which listings are.
+    Unlisted,
+    /// A link or an empty file, which could only be listed and cannot be for the same reason.
     NotText,
     /// A device, socket or pipe.
     Special,

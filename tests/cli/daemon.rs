@@ -120,7 +120,7 @@ fn a_seeder_serves_tells_and_ends() {
 
     let (mut seeder, said) = seed(dir);
     assert!(
-        said.starts_with("cjp2pfs: left out: 1 empty\nserving 2 files on 127.0.0.1:"),
+        said.starts_with("cjp2pfs: only in the listing: 1 empty\nserving 2 files on 127.0.0.1:"),
         "{said}"
     );
     let mode = fs::metadata(dir.join("store/control.sock"))
@@ -170,7 +170,7 @@ fn a_seeder_serves_tells_and_ends() {
     assert_eq!(second.status.code(), Some(0));
     assert_eq!(
         text(&second.stderr),
-        "cjp2pfs: left out: 1 empty\ncjp2pfs: the daemon of this store serves 2 files\n"
+        "cjp2pfs: only in the listing: 1 empty\ncjp2pfs: the daemon of this store serves 2 files\n"
     );
 
     seeder.signal(libc::SIGINT);

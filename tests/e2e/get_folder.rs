@@ -133,3 +133,36 @@ fn no_path_leads_out_of_the_folder() {
     assert!(!Path::new("/tmp/cjp2pfs-escaped").exists());
     seeder.stop();
 }
+
+/// The names under which files are written before they are whole are no names of the listing's.
+#[test]
+fn a_listing_cannot_name_what_is_not_whole_yet() {
+    let place = Place::new();
+    let listings = place.folder("listings");
+    let big = place.file("listings/big", 8 << 20);
+    let small = place.file("listings/small", 9);
+    let mut text = "# cjp2pfs-folder 1\n".to_owned();
+    let mut entry = |length: usize, sha256: &str, path: &str| {
+        text += &format!("# {length} 2024-05-01T12:34:56Z 644 -\n{sha256}  {path}\n");
+    };
+    entry(8 << 20, &big.sha256, "!big");
+    for number in 0..8 {
+        entry(9, &small.sha256, &format!(".cjp2pfs-0-{number}.part"));
+    }
+    for number in 0..8 {
+        entry(9, &small.sha256, &format!(".cjp2pfs-{number}.part"));
+    }
+    fs::write(listings.join("listing"), &text).unwrap();
+    let id = crate::common::sha256_of(text.as_bytes());
+    let seeder = Node::seed(Settings::new(place.path("a")), &[&listings], 3);
+    let settings = Settings::new(place.path("b")).peer(seeder.address);
+    let target = place.path("target");
+    run(get(&settings, &id, &target).arg("--force"), LATER).ok();
+    big.is_in(&target.join("!big"));
+    for number in 0..8 {
+        small.is_in(&target.join(format!(".cjp2pfs-0-{number}.part")));
+        small.is_in(&target.join(format!(".cjp2pfs-{number}.part")));
+    }
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 17);
+    seeder.stop();
+}

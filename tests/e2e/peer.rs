@@ -1,7 +1,10 @@
 //! The product against an independent peer, written in Python from the protocol's text: it serves
 //! to the binary and fetches from it, and it lies, drops and dies to order.
 
-use crate::common::{LATER, Node, Place, PythonPeer, Settings, run};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::{LATER, Node, Place, PythonPeer, Settings, run, sha256_of};
 use serde_json::Value;
 
 #[test]
@@ -78,6 +81,41 @@ fn it_fetches_from_the_binary_by_every_kind_of_id() {
         )
         .ok();
     }
+}
+
+/// A folder has one id, whoever lists it; and either fetches what the other has listed.
+#[test]
+fn folders_are_listed_by_both_in_the_same_words() {
+    requires_python!();
+    let place = Place::new();
+    let folder = place.folder("served/folder");
+    for (name, length) in [
+        ("b.c", 3),
+        ("b/c", 70_000),
+        ("odd\\name\n", 7),
+        (".hidden", 9),
+    ] {
+        place.file(&format!("served/folder/{name}"), length);
+    }
+    fs::write(folder.join("zero"), "").unwrap();
+    fs::create_dir_all(folder.join("bare/room")).unwrap();
+    symlink("b/c", folder.join("way")).unwrap();
+    let text = PythonPeer::listing(&folder);
+    let id = sha256_of(text.as_bytes());
+
+    let node = Node::seed(Settings::new(place.path("store")), &[&folder], 3);
+    let out = place.path("out");
+    PythonPeer::get(&id, node.address, &out).ok();
+    assert_eq!(fs::read_to_string(&out).unwrap(), text);
+    node.stop();
+
+    fs::write(place.path("served/listing"), &text).unwrap();
+    let peer = PythonPeer::serve(&place.path("served"), &place.path("peer.json"), &[]);
+    let settings = Settings::new(place.path("getter")).peer(peer.address);
+    let copy = place.path("copy");
+    let mut get = settings.get(&id, &copy);
+    run(get.arg("--folder"), LATER).ok();
+    assert_eq!(PythonPeer::listing(&copy), text);
 }
 
 #[test]

@@ -132,6 +132,26 @@ fn folder_id(folder: &Path) -> String {
     said.text()[..64].to_owned()
 }
 
+/// The network does not carry content of length zero, and everybody has it.
+#[test]
+fn a_published_file_may_be_emptied() {
+    let place = Place::new();
+    let node = daemon(&place, "publisher", &[]);
+    let store = place.path("publisher");
+    let file = place.path("log");
+    for content in ["first", "", "second"] {
+        fs::write(&file, content).unwrap();
+        if content == "first" {
+            publish(&store, &file, &[]);
+        }
+        let sha256 = sha256_of(content.as_bytes());
+        wait(content, LATER, || {
+            (listed(&store, "log")?["sha256"] == *sha256).then_some(())
+        });
+    }
+    node.stop();
+}
+
 #[test]
 fn a_published_folder_has_its_names_and_follows_what_changes() {
     requires_mount!();

@@ -150,7 +150,7 @@ fn a_disk_that_is_not_there_now_is_not_forgotten() {
     fs::rename(&room.folder, &aside).unwrap();
     fs::create_dir(&room.folder).unwrap();
     let seeder = Seeder::start(room.store.clone(), Options::default(), &[]).unwrap();
-    seeder.resume().unwrap();
+    seeder.resume(&[]).unwrap();
     until("it has been gone over", || seeder.roots()[0].files == 0);
     assert!(!room.holds(b"first"));
     assert_eq!(room.store.counts().seeded, 1, "its hash is still known");

@@ -5,6 +5,7 @@
     peer.py get ID --from ADDR -o FILE              fetches as deployed nodes do
     peer.py latest KEY NAME --from ADDR             what a key last published, checked
     peer.py stream KEY NAME N --from ADDR -o FILE   the first N bytes of a stream, checked
+    peer.py listing FOLDER                          the listing of a folder, as it is published
     peer.py hash FILE                               SHA-256 and BLAKE3 of a file
     peer.py self-test [VECTORS]                     checks itself against the test vectors
 """
@@ -20,6 +21,7 @@ sys.dont_write_bytecode = True
 
 import blake3
 import fetch
+import listing
 import selftest
 import serve
 import signed
@@ -76,6 +78,9 @@ def parser():
         asker.add_argument("--from", dest="source", type=wire.parse_address, required=True)
         asker.add_argument("--timeout", type=float, default=30)
 
+    lister = commands.add_parser("listing")
+    lister.add_argument("folder")
+
     hasher = commands.add_parser("hash")
     hasher.add_argument("file")
 
@@ -108,6 +113,8 @@ def main():
         with open(options.output, "wb") as file:
             file.write(data)
         return len(data) < options.length
+    elif options.command == "listing":
+        sys.stdout.buffer.write(listing.text(options.folder))
     elif options.command == "hash":
         with open(options.file, "rb") as file:
             data = file.read()

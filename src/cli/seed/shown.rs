@@ -18,18 +18,33 @@ use crate::node::seeding::{Observer, SeededFile, SeededRoot, Skip};
 /// After so many lines about single files only their number is told.
 const LINES: i32 = 20;
 
-/// The kinds of what is left out, in the order in which they are told, and how.
-const KINDS: [(&str, &[&str]); 6] = [
-    ("empty", &["empty"]),
-    ("hidden", &["hidden"]),
-    ("symbolic links", &["link"]),
-    ("special files", &["special"]),
+/// What becomes of whatever is not both served and listed, and its kinds, in the order in which they
+/// are told.
+const FATES: [(&str, &[Kind]); 3] = [
     (
-        "unreadable or changing",
-        &["unreadable", "changing", "too-deep"],
+        "only in the listing",
+        &[("empty", "empty"), ("symbolic links", "link")],
     ),
-    ("with names that no listing can have", &["not-text"]),
+    (
+        "served, but not in the listing",
+        &[("with names that are not UTF-8", "unlisted")],
+    ),
+    (
+        "left out",
+        &[
+            ("empty", "nothing"),
+            ("hidden", "hidden"),
+            ("special files", "special"),
+            ("unreadable", "unreadable"),
+            ("changing", "changing"),
+            ("too deep", "too-deep"),
+            ("with names that are not UTF-8", "not-text"),
+        ],
+    ),
 ];
+
+/// What a kind is called, and the word of [`skip_words`] for it.
+type Kind = (&'static str, &'static str);
 
 pub struct Shown {
     pub bar: ProgressBar,
@@ -57,15 +72,17 @@ impl Default for Shown {
 }
 
 impl Shown {
-    /// What was left out, in one line.
+    /// What is not served, or not listed, in a line each.
     pub fn tell_skipped(&self) {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-        let parts: Vec<String> = KINDS
-            .iter()
-            .filter_map(|(name, _)| Some(format!("{} {name}", skipped.get(name)?)))
-            .collect();
-        if !parts.is_empty() {
-            tell(&format!("left out: {}", parts.join(", ")));
+        for (fate, kinds) in FATES {
+            let parts: Vec<String> = kinds
+                .iter()
+                .filter_map(|(name, word)| Some(format!("{} {name}", skipped.get(word)?)))
+                .collect();
+            if !parts.is_empty() {
+                tell(&format!("{fate}: {}", parts.join(", ")));
+            }
         }
     }
 
@@ -114,11 +131,13 @@ impl Shown {
 
     /// A path is left out.
     pub fn show_skipped(&self, path: &Path, why: &str, reason: Option<&str>) {
-        let kind = KINDS.iter().find(|(_, words)| words.contains(&why));
-        let Some((kind, _)) = kind else { return };
+        let mut words = FATES.iter().flat_map(|(_, kinds)| *kinds);
+        let Some((_, word)) = words.find(|(_, word)| *word == why) else {
+            return;
+        };
         {
             let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-            *skipped.entry(kind).or_default() += 1;
+            *skipped.entry(*word).or_default() += 1;
         }
         let path = path.display();
         let line = match (why, reason) {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::pass::Work;
+use super::turns::LONG;
 use super::walk::{Found, listed_file};
 use super::{Observer, SeededFile, Skip};
 use crate::content::listing::{Entry, Listed};
@@ -45,7 +46,7 @@ pub(super) fn seed_one(
                 observer.progress(bytes);
             }
         };
-        match attempt(work.store, &found.real, observer, tell, buffer) {
+        match attempt(work, &found.real, observer, tell, buffer) {
             Ok(Attempt::Hashed(listed)) => {
                 note(work, found, listed, observer);
                 return Ok(());
@@ -113,12 +114,13 @@ impl From<io::Error> for AttemptError {
 }
 
 fn attempt(
-    store: Option<&Store>,
+    work: &Work<'_>,
     path: &Path,
     observer: &dyn Observer,
     tell: impl Fn(u64),
     buffer: &mut [u8],
 ) -> Result<Attempt, AttemptError> {
+    let store = work.store;
     // It may be another thing by now than when it was found, and its folder be a link to another.
     let mut file = open_link_free(path)?;
     let metadata = file.metadata()?;
@@ -133,10 +135,18 @@ fn attempt(
         let listed = listed_file(&metadata, &sha256, &blake3, length);
         return Ok(Attempt::Hashed(listed));
     }
+    let turn = match work.turns.filter(|_| before.size > LONG) {
+        None => None,
+        Some(turns) => match turns.take(&|| observer.wanted()) {
+            None => return Ok(Attempt::Stopped),
+            turn => turn,
+        },
+    };
     if changed_just_now(&before) {
         thread::sleep(REST);
-        before = Identity::of(&file.metadata()?);
     }
+    // Anew: it has waited.
+    before = Identity::of(&file.metadata()?);
     let mut hashing = Hasher::new(store, before.size)?;
     let mut hashed = 0;
     loop {
@@ -159,6 +169,7 @@ fn attempt(
             return Ok(Attempt::Changed(hashed));
         }
     }
+    drop(turn);
     // By the path, not by the descriptor: the path is what will be opened to serve it.
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_file() => metadata,
@@ -169,7 +180,7 @@ fn attempt(
         return Ok(Attempt::Changed(hashed));
     }
     if hashed == 0 {
-        return Ok(Attempt::Skipped(Skip::Empty));
+        return Ok(Attempt::Skipped(Skip::Empty { listed: false }));
     }
     let Some(digests) = hashing.finish()? else {
         return Ok(Attempt::Changed(hashed));

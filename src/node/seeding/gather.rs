@@ -13,6 +13,8 @@ pub(super) struct Gathered {
     pub real: Option<PathBuf>,
     /// Whether it is a folder.
     pub folder: bool,
+    /// Whether it is a file with nothing in it.
+    pub empty: bool,
     /// What belongs into the folder's listing, in the order of its hashing.
     pub entries: Vec<Entry>,
     /// The folders in it that could be read, by their places in the listing.

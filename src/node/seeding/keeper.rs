@@ -21,11 +21,12 @@ use super::gather::Gathered;
 use super::observers::{Silent, UntilStopped, Watched};
 use super::pass::{Pass, Start};
 use super::status::{RootStatus, statuses};
+use super::turns::Turns;
 use super::unseeding::{UnseedError, forget, is_in, unpin, unseed};
 use super::watching::Watching;
 use super::{Observer, Skip};
 use crate::content::listing::ListingError;
-use crate::content::{ContentId, Hash};
+use crate::content::{ContentHasher, ContentId, Hash};
 use crate::store::{Root, Store, StoreError};
 
 /// How long a pass waits for another one over the same root before it looks whether it is still
@@ -34,6 +35,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a pass may take to notice that it has been cancelled.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Roots that are gone over at once, so that a huge one does not keep the others waiting.
+pub(super) const PASSES: usize = 4;
 
 /// How the seeder goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +86,7 @@ pub(super) struct Inner {
     passes: Mutex<HashMap<PathBuf, Arc<Progress>>>,
     ended: Condvar,
     pub watching: Watching,
+    turns: Turns,
     /// Is told what a root has after each pass over it.
     told: OnceLock<Told>,
 }
@@ -132,6 +137,7 @@ impl Seeder {
             passes: Mutex::default(),
             ended: Condvar::new(),
             watching,
+            turns: Turns::default(),
             told: OnceLock::new(),
         }));
         for root in seeder.0.store.roots() {
@@ -153,25 +159,27 @@ impl Seeder {
         let _ = self.0.told.set(Box::new(told));
     }
 
-    /// Goes over everything that is remembered, on a thread of its own.
+    /// Goes over everything that is remembered and not in `except`, on threads of its own.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn resume(&self) -> io::Result<()> {
-        let inner = Arc::clone(&self.0);
-        thread::Builder::new()
-            .name("seeding".into())
-            .spawn(move || {
-                for root in inner.store.roots() {
-                    if inner.watching.was_gone_over(&root.path) {
-                        continue;
+    pub fn resume(&self, except: &[PathBuf]) -> io::Result<()> {
+        let mut roots = self.0.store.roots();
+        roots.retain(|root| !except.contains(&root.path));
+        let threads = roots.len().min(PASSES);
+        let next = Arc::new(Mutex::new(roots.into_iter()));
+        for _ in 0..threads {
+            let (inner, next) = (Arc::clone(&self.0), Arc::clone(&next));
+            let take = move || lock(&next).next();
+            thread::Builder::new()
+                .name("seeding".into())
+                .spawn(move || {
+                    while let Some(root) = take() {
+                        inner.go_over_silently(&root.path);
                     }
-                    if let Err(error) = inner.go_over(&root.path, &Silent) {
-                        tracing::warn!(%error, root = %root.path.display(), "seeding failed");
-                    }
-                }
-            })
-            .map(drop)
+                })?;
+        }
+        Ok(())
     }
 
     /// Seeds `paths` from now on: hashes them on this thread and others, and returns when they are
@@ -288,10 +296,16 @@ impl Inner {
     }
 
     /// Goes over one root again.
-    pub fn go_over(&self, root: &Path, observer: &dyn Observer) -> Result<(), StoreError> {
-        let roots = [root.to_owned()];
-        self.pass(&roots, &[Start::Argument(root.to_owned())], observer)
-            .map(drop)
+    pub fn go_over_silently(&self, root: &Path) {
+        let (roots, starts) = ([root.to_owned()], [Start::Argument(root.to_owned())]);
+        if let Err(error) = self.pass(&roots, &starts, &Silent) {
+            tracing::warn!(%error, root = %root.display(), "seeding failed");
+        }
+    }
+
+    /// Whether a pass over this root runs.
+    pub fn is_gone_over(&self, root: &Path) -> bool {
+        lock(&self.passes).contains_key(root)
     }
 
     fn pass(
@@ -333,6 +347,7 @@ impl Inner {
         let gathered = Pass::of_store(&self.store, &watched)
             .entering(&entering)
             .at_low_priority(self.options.background)
+            .in_turn(&self.turns)
             .run(starts)?;
         let mut results = Vec::new();
         if watched.wanted() {
@@ -399,7 +414,11 @@ impl Inner {
             unpin(&self.store, root.listing)?;
         }
         if let Some(told) = self.told.get() {
-            let of_file = || self.store.seeded_at(path).map(|file| file.sha256);
+            // Of one that has been emptied the store still knows what it was.
+            let of_file = || match found.empty {
+                true => Some(ContentHasher::new().finish().sha256),
+                false => self.store.seeded_at(path).map(|file| file.sha256),
+            };
             match now.listing.or_else(of_file) {
                 Some(sha256) if !found.folder || now.listing.is_some() => told(path, sha256),
                 _ => {}

@@ -8,6 +8,7 @@ use std::thread;
 
 use super::attempt::{self, CHUNK};
 use super::gather::Gathered;
+use super::turns::Turns;
 use super::walk::{Found, Walk};
 use super::{Observer, priority};
 use crate::store::{Store, StoreError};
@@ -40,6 +41,7 @@ pub(super) struct Pass<'a> {
     observer: &'a dyn Observer,
     entering: &'a (dyn Fn(&Path) + Sync),
     low_priority: bool,
+    turns: Option<&'a Turns>,
 }
 
 /// What the threads of a pass share.
@@ -50,6 +52,8 @@ pub(super) struct Work<'a> {
     pub own: Option<PathBuf>,
     /// Is told of each folder before it is read.
     pub entering: &'a (dyn Fn(&Path) + Sync),
+    /// Without them, long files need no turn.
+    pub turns: Option<&'a Turns>,
     gathered: Mutex<Vec<Gathered>>,
 }
 
@@ -79,6 +83,15 @@ impl<'a> Pass<'a> {
             observer,
             entering: &|_| (),
             low_priority: false,
+            turns: None,
+        }
+    }
+
+    /// Hashes long files only in turn with other passes.
+    pub fn in_turn(self, turns: &'a Turns) -> Self {
+        Self {
+            turns: Some(turns),
+            ..self
         }
     }
 
@@ -103,6 +116,7 @@ impl<'a> Pass<'a> {
             store: self.store,
             own: self.store.and_then(|s| fs::canonicalize(s.dir()).ok()),
             entering: self.entering,
+            turns: self.turns,
             gathered: Mutex::new(starts.iter().map(|_| Gathered::default()).collect()),
         };
         thread::scope(|scope| {

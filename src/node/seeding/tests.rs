@@ -76,7 +76,7 @@ fn files_are_found_hashed_and_served() {
         .iter()
         .map(|(path, why)| (path.file_name().unwrap().to_str().unwrap(), why.as_str()))
         .collect();
-    assert_eq!(names[0], ("empty", "Empty"));
+    assert_eq!(names[0], ("empty", "Empty { listed: true }"));
     assert_eq!(names[1], ("link", "SymbolicLink"));
     assert_eq!(names[2], ("socket", "Special"));
     assert_eq!(names[3], ("store", "OwnStore"));
@@ -198,4 +198,28 @@ fn it_stops_when_nobody_wants_more() {
     };
     seed_paths(&store, &[dir.path().to_owned()], &log).unwrap();
     assert_eq!(log.seeded.into_inner().unwrap(), []);
+}
+
+#[test]
+fn what_becomes_of_names_that_are_not_text_is_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("files");
+    fs::create_dir(&root).unwrap();
+    let name = |name: &[u8]| root.join(std::ffi::OsStr::from_bytes(name));
+    fs::write(name(b"a\xff"), b"alpha").unwrap();
+    fs::write(name(b"b\xff"), b"").unwrap();
+    symlink("a", name(b"c\xff")).unwrap();
+    let alone = dir.path().join("empty");
+    fs::write(&alone, b"").unwrap();
+    let log = Log::default();
+    let listing = list_folder(&root, &log).unwrap().unwrap();
+    assert!(listing.entries().is_empty());
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    seed_paths(&store, std::slice::from_ref(&alone), &log).unwrap();
+    let mut skipped = log.skipped.into_inner().unwrap();
+    skipped.sort_unstable();
+    let told: Vec<_> = skipped.iter().map(|(_, why)| why.as_str()).collect();
+    let alone = "Empty { listed: false }";
+    assert_eq!(told, [alone, "Unlisted", "NotText", "NotText"]);
 }

@@ -88,7 +88,7 @@ impl Walk<'_> {
     fn file(&self, place: &Place<'_>, metadata: &Metadata) {
         self.observer.found(metadata.len());
         if place.relative.is_none() {
-            self.observer.skipped(place.shown, &Skip::NotText);
+            self.observer.skipped(place.shown, &Skip::Unlisted);
         }
         // The hashers are gone only if the store failed, which ends the walk anyway.
         let _ = self.queue.send(Found {
@@ -117,11 +117,16 @@ impl Walk<'_> {
         let Some(path) = place.relative else {
             return Skip::NotText;
         };
+        if path.is_empty() {
+            self.work.gather(place.start, |found| found.empty = true);
+        }
         self.list(place, path, || {
             let digests = ContentHasher::new().finish();
             listed_file(metadata, &digests.sha256, &digests.blake3, 0)
         });
-        Skip::Empty
+        Skip::Empty {
+            listed: !path.is_empty(),
+        }
     }
 
     fn list(&self, place: &Place<'_>, path: &str, what: impl FnOnce() -> Listed) {

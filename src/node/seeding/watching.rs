@@ -12,7 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Config, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::keeper::{Inner, lock};
-use super::observers::Silent;
+use super::keeper::{Inner, PASSES, lock};
+use super::lanes::Lanes;
 use super::pass::{Pass, Start};
 use super::status::Watch;
 
@@ -38,8 +38,6 @@ const SHARE: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Everything is gone over after so long even if nothing seems to change.
 const ANYWAY: Duration = Duration::from_secs(15 * 60);
-/// Threads that hash changed files at once.
-const BATCHES: usize = 2;
 
 /// What is heard of changes.
 pub(super) enum Notice {
@@ -64,14 +62,12 @@ impl Watching {
         let tell = sender.clone();
         let handler = move |event| drop(tell.send(Notice::System(event)));
         let config = Config::default().with_follow_symlinks(false);
-        let watcher = if notices {
-            RecommendedWatcher::new(handler, config)
-        } else {
-            Err(notify::Error::generic("not wanted"))
-        };
+        let watcher = notices
+            .then(|| RecommendedWatcher::new(handler, config).map_err(tell_limit))
+            .and_then(Result::ok);
         let watching = Self {
-            limited: AtomicBool::new(watcher.is_err()),
-            watcher: Mutex::new(watcher.map_err(tell_limit).ok()),
+            limited: AtomicBool::new(watcher.is_none()),
+            watcher: Mutex::new(watcher),
             watched: Mutex::default(),
             passes: Mutex::default(),
             stop: sender,
@@ -134,11 +130,6 @@ impl Watching {
     /// A root has been gone over, which took this long.
     pub fn gone_over(&self, root: &Path, took: Duration) {
         lock(&self.passes).insert(root.to_owned(), (Instant::now(), took));
-    }
-
-    /// Whether it has been, since the start.
-    pub fn was_gone_over(&self, root: &Path) -> bool {
-        lock(&self.passes).contains_key(root)
     }
 
     pub fn stop(&self) {
@@ -206,8 +197,10 @@ struct Follower {
     outdated: HashMap<PathBuf, Instant>,
     /// Roots to be gone over at once.
     urgent: HashSet<PathBuf>,
-    batches: Arc<AtomicUsize>,
-    rescanning: Arc<AtomicBool>,
+    /// What has been left alone and is to be hashed.
+    lanes: Lanes,
+    /// Roots that are being gone over because of what was noticed.
+    rescanning: Arc<Mutex<HashSet<PathBuf>>>,
     acted: Option<Instant>,
 }
 
@@ -248,8 +241,9 @@ impl Follower {
             }
             self.dirty.insert(path, now);
         }
-        if self.dirty.len() > DIRTY {
+        if self.dirty.len() + self.lanes.len() > DIRTY {
             self.dirty.clear();
+            self.lanes.clear();
             self.all(inner);
         }
     }
@@ -266,12 +260,8 @@ impl Follower {
             return;
         }
         self.acted = Some(now);
-        if self.batches.load(Ordering::Relaxed) < BATCHES {
-            self.hash_changed(inner, now);
-        }
-        if !self.rescanning.load(Ordering::Relaxed) {
-            self.go_over(inner, now);
-        }
+        self.hash_changed(inner, now);
+        self.go_over(inner, now);
     }
 
     /// Hashes the files that have been left alone.
@@ -282,12 +272,27 @@ impl Follower {
             .extract_if(|_, last| *last + quiet <= now)
             .map(|(path, _)| path)
             .collect();
-        if ready.is_empty() {
-            return;
+        if !ready.is_empty() {
+            self.queue(inner, ready, now);
         }
+        while let Some((paths, place)) = self.lanes.next(|path| self.dirty.contains_key(path)) {
+            let inner = Arc::clone(inner);
+            let spawned = thread::Builder::new()
+                .name("rehashing".into())
+                .spawn(move || {
+                    hash_again(&inner, &paths);
+                    drop(place);
+                });
+            if let Err(error) = spawned {
+                tracing::warn!(%error, "changed files could not be hashed");
+            }
+        }
+    }
+
+    /// Puts what has changed in the lanes, and their roots down for new listings.
+    fn queue(&mut self, inner: &Inner, changed: Vec<PathBuf>, now: Instant) {
         let roots = inner.store.roots();
-        let mut paths = Vec::new();
-        for path in ready {
+        for path in changed {
             let holding: Vec<_> = roots
                 .iter()
                 .filter(|root| !root.once && is_visible(&root.path, &path))
@@ -296,30 +301,14 @@ impl Follower {
                 self.outdated.insert(root.path.clone(), now);
             }
             if !holding.is_empty() && !path.starts_with(inner.store.dir()) {
-                paths.push(path);
+                self.lanes.add(path);
             }
-        }
-        if paths.is_empty() {
-            return;
-        }
-        let (inner, batches) = (Arc::clone(inner), Arc::clone(&self.batches));
-        batches.fetch_add(1, Ordering::Relaxed);
-        let counted = Arc::clone(&batches);
-        let spawned = thread::Builder::new()
-            .name("rehashing".into())
-            .spawn(move || {
-                hash_again(&inner, &paths);
-                counted.fetch_sub(1, Ordering::Relaxed);
-            });
-        if let Err(error) = spawned {
-            batches.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!(%error, "changed files could not be hashed");
         }
     }
 
     /// Goes over the roots that it is time for.
     fn go_over(&mut self, inner: &Arc<Inner>, now: Instant) {
-        let mut due: Vec<PathBuf> = self.urgent.drain().collect();
+        let mut due = std::mem::take(&mut self.urgent);
         let rescans = inner.watching.watch() == Watch::Rescans;
         for root in inner.store.roots() {
             // What was never gone over is being gone over, or waits for it.
@@ -336,32 +325,40 @@ impl Follower {
             let outdated =
                 changed.is_some_and(|at| at + LISTING_AFTER <= now && last + pause <= now);
             if !root.once && (overdue || outdated) {
-                due.push(root.path);
+                due.insert(root.path);
             }
         }
-        if due.is_empty() {
-            return;
+        for root in due {
+            // One pass at a time over a root, and only so many in all; the others stay due.
+            if inner.is_gone_over(&root) || !self.begin_pass(inner, &root) {
+                self.urgent.insert(root);
+            } else {
+                self.outdated.remove(&root);
+            }
         }
-        for root in &due {
-            self.outdated.remove(root);
+    }
+
+    /// Goes over a root on a thread of its own, if one more may.
+    fn begin_pass(&self, inner: &Arc<Inner>, root: &Path) -> bool {
+        {
+            let mut rescanning = lock(&self.rescanning);
+            if rescanning.len() >= PASSES || !rescanning.insert(root.to_owned()) {
+                return false;
+            }
         }
-        let (inner, busy) = (Arc::clone(inner), Arc::clone(&self.rescanning));
-        busy.store(true, Ordering::Relaxed);
-        let ended = Arc::clone(&busy);
+        let (inner, rescanning) = (Arc::clone(inner), Arc::clone(&self.rescanning));
+        let (path, ended) = (root.to_owned(), Arc::clone(&rescanning));
         let spawned = thread::Builder::new()
             .name("seeding".into())
             .spawn(move || {
-                for root in due {
-                    if let Err(error) = inner.go_over(&root, &Silent) {
-                        tracing::warn!(%error, root = %root.display(), "seeding failed");
-                    }
-                }
-                ended.store(false, Ordering::Relaxed);
+                inner.go_over_silently(&path);
+                lock(&ended).remove(&path);
             });
-        if let Err(error) = spawned {
-            busy.store(false, Ordering::Relaxed);
+        if let Err(error) = &spawned {
+            lock(&rescanning).remove(root);
             tracing::warn!(%error, "seeded folders could not be gone over");
         }
+        spawned.is_ok()
     }
 }
 

@@ -101,6 +101,14 @@ impl PythonPeer {
         run(&mut command, LATER)
     }
 
+    /// `peer.py listing`: the text that names what is in a folder.
+    #[track_caller]
+    pub fn listing(folder: &Path) -> String {
+        let mut command = Command::new("python3");
+        command.arg(PEER).arg("listing").arg(folder);
+        run(&mut command, LATER).ok().text()
+    }
+
     #[track_caller]
     pub fn self_test() -> Finished {
         run(Command::new("python3").arg(PEER).arg("self-test"), LATER)
