@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
@@ -149,6 +149,13 @@ impl Mounted {
         let session = Session::new(adaptor, &path, &options.config())
             .and_then(Session::spawn)
             .map_err(refused)?;
+        let notifier = session.notifier();
+        fs.on_rotten(move |ino| {
+            if let Err(error) = notifier.inval_inode(INodeNo(ino.0), 0, 0) {
+                // It has none of its pages.
+                debug!(%error, ino = ino.0, "the kernel forgot nothing of a rotten file");
+            }
+        });
         let ended = Arc::new(Ended::default());
         join(session, Arc::clone(&ended)).map_err(refused)?;
         let device = kernel::raise_read_ahead(&path);

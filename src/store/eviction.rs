@@ -194,7 +194,7 @@ impl Store {
     }
 
     /// An id, and those that mean the same content.
-    fn names_of(&self, id: &ContentId) -> Vec<ContentId> {
+    pub(super) fn names_of(&self, id: &ContentId) -> Vec<ContentId> {
         let mut ids = vec![*id];
         ids.extend(self.paired(id));
         ids

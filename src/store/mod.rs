@@ -93,6 +93,7 @@ use open_files::OpenFiles;
 use passed::PassedFiles;
 use prefixes::Prefixes;
 use room::Room;
+use scrub::Listeners;
 use uses::Uses;
 
 /// Changes of the index after which it is made durable.
@@ -130,6 +131,7 @@ struct Inner {
     prefixes: Prefixes,
     open_files: OpenFiles,
     passed: PassedFiles,
+    set_aside: Listeners,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     uses: Arc<Uses>,
@@ -167,6 +169,7 @@ impl Store {
             prefixes,
             open_files: OpenFiles::new(),
             passed: PassedFiles::default(),
+            set_aside: Listeners::default(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,
