@@ -174,12 +174,14 @@ impl Model {
             28 => {
                 self.driven.swarm.fragments_fail(now);
                 self.driven.swarm.rest(id);
+                let length = u.int_in_range(1..=1 << 21)?;
+                self.driven.swarm.prove_length(id, length);
             }
             29 => {
                 self.named.insert(id);
                 self.driven
                     .swarm
-                    .resume(now, id, u.int_in_range(1..=1 << 21)?);
+                    .resume(now, id, u.int_in_range(1..=1 << 21)?, u.arbitrary()?);
             }
             _ => {
                 let pause = match u.int_in_range(0..=3u8)? {

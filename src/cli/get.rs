@@ -294,6 +294,11 @@ impl InProcess<'_> {
                 result?;
                 return Ok(node.block_list(&list)?);
             }
+            // Most may come to claim another length meanwhile.
+            let length = node.info(list).map_or(0, |info| info.length);
+            if length > MAX_BLOCK_LIST {
+                return Err(BlockListError::TooLong.into());
+            }
         }
     }
 

@@ -27,7 +27,7 @@ use super::seeding;
 use super::server::Daemon;
 use super::upkeep;
 use super::{DaemonStatus, FetchEvent};
-use crate::content::{ContentId, IdError};
+use crate::content::{BlockListError, ContentId, IdError, MAX_BLOCK_LIST};
 use crate::node::rights::Rights;
 use crate::node::{ContentInfo, Failure, Pending, Reader, Verify};
 
@@ -154,8 +154,7 @@ async fn fetch(
             {
                 return Ok(None);
             }
-            let fetched = fetch_telling(&shared, id, &mut client).await;
-            fetched.map_err(|failure| failure.to_string())
+            fetch_telling(&shared, id, u64::MAX, &mut client).await
         };
         let last = match fetched.await {
             Ok(Some(info)) => FetchEvent::Complete {
@@ -183,7 +182,7 @@ async fn use_blocks(
     client: &mut Listener,
 ) -> Result<bool, String> {
     let about = |why: &dyn std::fmt::Display| format!("the block list {list}: {why}");
-    match fetch_telling(shared, list, client).await {
+    match fetch_telling(shared, list, MAX_BLOCK_LIST, client).await {
         Ok(Some(_)) => {}
         Ok(None) => return Ok(false),
         Err(failure) => return Err(about(&failure)),
@@ -213,19 +212,24 @@ impl Listener {
     }
 }
 
-/// Fetches, telling how far it is; `None` when nobody listens any more.
+/// Fetches a block list, or content, of `most` bytes at most, telling how far it is; `None` when
+/// nobody listens any more.
 async fn fetch_telling(
     shared: &Arc<Shared>,
     id: ContentId,
+    most: u64,
     client: &mut Listener,
-) -> Result<Option<ContentInfo>, Failure> {
+) -> Result<Option<ContentInfo>, String> {
+    let why = |failure: Failure| failure.to_string();
+    let stopped = |_| Err(Failure::Stopped);
     let mut looking = Waiting::begin(shared, move |shared, done| {
         shared.daemon.node.lookup(id, done)
     })
-    .await?;
+    .await
+    .map_err(why)?;
     let mut info = loop {
         tokio::select! {
-            result = &mut looking.result => break result.unwrap_or(Err(Failure::Stopped))?,
+            result = &mut looking.result => break result.unwrap_or_else(stopped).map_err(why)?,
             () = tokio::time::sleep(TELL_EVERY) => {
                 if !client.hears(&FetchEvent::Looking).await {
                     return Ok(None);
@@ -233,11 +237,20 @@ async fn fetch_telling(
             }
         }
     };
+    let too_long = || Err(BlockListError::TooLong.to_string());
+    if info.length > most {
+        return too_long();
+    }
     let mut fetching = Waiting::begin(shared, move |shared, done| {
         shared.daemon.node.fetch(id, done)
     })
-    .await?;
+    .await
+    .map_err(why)?;
     loop {
+        // Most may come to claim another length meanwhile.
+        if info.length > most {
+            return too_long();
+        }
         let event = FetchEvent::Fetching {
             length: info.length,
             present: info.present,
@@ -246,7 +259,9 @@ async fn fetch_telling(
             return Ok(None);
         }
         tokio::select! {
-            result = &mut fetching.result => return result.unwrap_or(Err(Failure::Stopped)).map(Some),
+            result = &mut fetching.result => {
+                return result.unwrap_or_else(stopped).map(Some).map_err(why);
+            }
             () = tokio::time::sleep(TELL_EVERY) => {}
         }
         let asked = Arc::clone(shared);

@@ -17,6 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tracing::warn;
+
 use super::attributes::Attributes;
 use super::errno::Errno;
 use super::folders::{OpenFolder, attributes_of};
@@ -104,6 +106,24 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Whether the source's files lie on layers of file systems.
     pub fn is_layered(&self) -> bool {
         self.source.is_layered()
+    }
+
+    /// Has `forget` hear, on a thread of its own, the inodes of which the kernel may have wrong pages:
+    /// the file that they were read from has rotted.
+    pub fn on_rotten(self: &Arc<Self>, forget: impl Fn(Ino) + Send + Sync + 'static) {
+        let (fs, forget) = (Arc::downgrade(self), Arc::new(forget));
+        self.source.on_rotten(Box::new(move |ids| {
+            let Some(fs) = fs.upgrade() else { return };
+            let inodes = fs.inodes.rotten(ids);
+            let forget = Arc::clone(&forget);
+            // The kernel waits for pages that are being read, and so for us.
+            let told = std::thread::Builder::new()
+                .name("forget pages".into())
+                .spawn(move || inodes.into_iter().for_each(|ino| forget(ino)));
+            if let Err(error) = told {
+                warn!(%error, "the kernel cannot be told that a file has rotted");
+            }
+        }));
     }
 
     /// Ends everything that waits with `ESHUTDOWN`, and from now on whatever would wait. What is

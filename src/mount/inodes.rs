@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::attributes::{Attributes, Listed};
+use super::errno::Errno;
 use super::names::Folder;
 use super::source::Backing;
 use crate::content::ContentId;
@@ -118,6 +119,8 @@ struct Inode<K> {
     passed: u32,
     /// There as long as handles are `passed`.
     passage: Option<Arc<Passage<K>>>,
+    /// Whether the file of the passage has rotted.
+    rotten: bool,
     /// Of the unproven content that may be in the page cache.
     generation: u64,
     /// Whether whatever is in the page cache is proven: since the last handle that could put
@@ -137,6 +140,7 @@ impl<K> Inode<K> {
             cached: 0,
             passed: 0,
             passage: None,
+            rotten: false,
             generation: 0,
             clean: false,
         }
@@ -264,12 +268,36 @@ impl<K> Inodes<K> {
     }
 
     /// A handle is being opened on `ino`: if others are passed, so must this one be.
-    pub fn pass_along(&self, ino: Ino) -> Option<Arc<Passage<K>>> {
+    ///
+    /// # Errors
+    /// `EIO` where the file that those read has rotted: the kernel lets nobody read in another way
+    /// before they are closed.
+    pub fn pass_along(&self, ino: Ino) -> Result<Option<Arc<Passage<K>>>, Errno> {
         let mut table = self.table();
-        let inode = table.get_mut(&ino)?;
-        let passage = inode.passage.clone()?;
+        let Some(inode) = table.get_mut(&ino) else {
+            return Ok(None);
+        };
+        let Some(passage) = inode.passage.clone() else {
+            return Ok(None);
+        };
+        if inode.rotten {
+            return Err(Errno::EIO);
+        }
         inode.passed = inode.passed.saturating_add(1);
-        Some(passage)
+        Ok(Some(passage))
+    }
+
+    /// The file of content with these `ids` has rotted: what the page cache has of it may be wrong.
+    /// Returns its inodes.
+    pub fn rotten(&self, ids: &[ContentId]) -> Vec<Ino> {
+        let mut table = self.table();
+        let mut found = Vec::new();
+        for (ino, inode) in table.iter_mut().filter(|(_, it)| ids.contains(&it.id)) {
+            inode.clean = false;
+            inode.rotten = inode.passage.is_some();
+            found.push(*ino);
+        }
+        found
     }
 
     /// Whether a handle on `ino` could be passed now.
@@ -297,6 +325,7 @@ impl<K> Inodes<K> {
         };
         if inode.passage.is_none() && proven && inode.direct == 0 && inode.cached == 0 {
             inode.passage.clone_from(&offer);
+            inode.rotten = false;
         }
         if inode.passage.is_some() {
             inode.passed = inode.passed.saturating_add(1);
@@ -400,6 +429,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_of_a_rotten_file_is_not_kept_and_the_file_is_passed_to_nobody_else() {
+        let inodes = Inodes::<()>::default();
+        let one = info(1, 1, true);
+        let ino = inodes.found(&one).ino;
+        let cached = || inodes.opened(ino, true, 0, None).0;
+        assert_eq!(cached(), OpenMode::Cached { keep: false });
+        assert_eq!(cached(), OpenMode::Cached { keep: true });
+        assert_eq!(inodes.rotten(&[info(2, 2, true).id]), []);
+        assert_eq!(cached(), OpenMode::Cached { keep: true });
+        assert_eq!(inodes.rotten(&[one.id]), [ino]);
+        assert_eq!(cached(), OpenMode::Cached { keep: false });
+        for _ in 0..4 {
+            inodes.closed(ino, OpenMode::Cached { keep: false });
+        }
+
+        let file = || -> Backing { Arc::new(tempfile::tempfile().unwrap()) };
+        let offer = || Some(Passage::new((), file()));
+        assert_eq!(inodes.opened(ino, true, 0, offer()).0, OpenMode::Passed);
+        assert!(inodes.pass_along(ino).unwrap().is_some());
+        assert_eq!(inodes.rotten(&[one.id]), [ino]);
+        assert!(matches!(inodes.pass_along(ino), Err(Errno::EIO)));
+        inodes.closed(ino, OpenMode::Passed);
+        inodes.closed(ino, OpenMode::Passed);
+        assert!(inodes.pass_along(ino).unwrap().is_none());
+        assert_eq!(inodes.opened(ino, true, 0, offer()).0, OpenMode::Passed);
+        assert!(inodes.pass_along(ino).unwrap().is_some());
+    }
+
+    #[test]
     fn pages_are_kept_only_when_a_proven_open_came_before() {
         let inodes = Inodes::<()>::default();
         let ino = inodes.found(&info(1, 1, false)).ino;
@@ -444,7 +502,7 @@ mod tests {
         let inodes = Inodes::default();
         let ino = inodes.found(&info(1, 1, true)).ino;
         let (first, second) = (Arc::new(()), Arc::new(()));
-        assert!(inodes.may_pass(ino) && inodes.pass_along(ino).is_none());
+        assert!(inodes.may_pass(ino) && inodes.pass_along(ino).unwrap().is_none());
         let (mode, passage) = inodes.opened(ino, true, 1, offer(&first));
         assert_eq!(mode, OpenMode::Passed);
         // Whether it has an offer of its own, none, or has not seen that the content is proven.
@@ -458,7 +516,7 @@ mod tests {
             1,
             "what is not used is given back"
         );
-        assert!(inodes.pass_along(ino).is_some());
+        assert!(inodes.pass_along(ino).unwrap().is_some());
         drop(passage);
         for left in (0..5).rev() {
             assert_eq!(Arc::strong_count(&first), 2, "it is held to the last");

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::source::{Backing, Reading, Seeded, Source, Space, Streaming, Waiting};
+use super::source::{Backing, Listener, Reading, Seeded, Source, Space, Streaming, Waiting};
 use crate::content::{ContentId, KeyedName};
 use crate::node::seeding::{RootStatus, Seeder};
 use crate::node::{
@@ -56,6 +56,10 @@ impl Source for NodeSource {
 
     fn info(&self, id: ContentId) -> Option<ContentInfo> {
         self.node.info(id)
+    }
+
+    fn on_rotten(&self, listener: Listener) {
+        self.node.store().on_set_aside(listener);
     }
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {

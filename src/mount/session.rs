@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, BackingId, Config, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, BackingId, Config, INodeNo, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
@@ -283,12 +283,19 @@ fn begin<S: Source>(
             source,
         }
     };
-    let adaptor = Adaptor::new(fs, owner, !options.no_passthrough);
+    let adaptor = Adaptor::new(Arc::clone(&fs), owner, !options.no_passthrough);
     let session = Session::new(adaptor, &path, &options.config()).map_err(refused)?;
     let device = kernel::raise_read_ahead(&path);
     let abort = device.and_then(way_to_cut);
     mounted();
     let session = session.spawn().map_err(refused)?;
+    let notifier = session.notifier();
+    fs.on_rotten(move |ino| {
+        if let Err(error) = notifier.inval_inode(INodeNo(ino.0), 0, 0) {
+            // It has none of its pages.
+            debug!(%error, ino = ino.0, "the kernel forgot nothing of a rotten file");
+        }
+    });
     join(session, ended).map_err(refused)?;
     Ok(Begun {
         path,

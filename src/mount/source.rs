@@ -28,6 +28,12 @@ pub trait Source: Send + Sync + 'static {
     /// What is known of `id` now. Never waits.
     fn info(&self, id: ContentId) -> Option<ContentInfo>;
 
+    /// Has `listener` hear the ids of content that was complete and whose file has rotted: what was
+    /// read of it may be wrong. It does not wait.
+    fn on_rotten(&self, listener: Listener) {
+        let _ = listener;
+    }
+
     /// What is held or in flight, at most `limit` of it: content of which `info` knows.
     fn contents(&self, limit: usize) -> Vec<ContentInfo>;
 
@@ -97,6 +103,9 @@ pub trait Streaming<W>: Send + Sync {
     /// bytes when nothing has come for a while.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<W>;
 }
+
+/// Hears ids, all of the same content.
+pub type Listener = Box<dyn Fn(&[ContentId]) + Send + Sync>;
 
 /// A file that holds all of some content and cannot change as long as this is held.
 pub type Backing = Arc<dyn AsFd + Send + Sync>;

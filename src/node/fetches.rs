@@ -19,10 +19,11 @@ const ATTEMPTS: u32 = 8;
 impl Shared {
     /// The transfer of `id`, begun or resumed where there is none.
     pub fn begin(&self, id: ContentId, length: u64) -> Result<Arc<Transfer>, Failure> {
-        if let Some(transfer) = self.transfer(&id)
-            && transfer.phase() != Phase::Wrong
-            && transfer.length == length
-        {
+        let is_it = |transfer: &Transfer| {
+            let same = transfer.length == length || transfer.length_is_proven();
+            transfer.phase() != Phase::Wrong && same
+        };
+        if let Some(transfer) = self.transfer(&id).filter(|transfer| is_it(transfer)) {
             return Ok(transfer);
         }
         let (partial, trouble) = match self.store.partial(&id, length) {
@@ -46,16 +47,15 @@ impl Shared {
         let (transfer, replaced) = {
             let mut transfers = lock(&self.transfers);
             let (transfer, replaced) = match transfers.get(&id) {
-                Some(other) if other.phase() != Phase::Wrong && other.length == length => {
-                    (Arc::clone(other), None)
-                }
+                Some(other) if is_it(other) => (Arc::clone(other), None),
                 _ => {
                     let replaced = transfers.insert(id, Arc::clone(&fresh));
                     (fresh, replaced)
                 }
             };
             lock(&self.left_over).remove(&id);
-            self.mailbox.post(Command::Resume(id, length));
+            let held = transfer.partial.present_bytes();
+            self.mailbox.post(Command::Resume(id, length, held));
             (transfer, replaced)
         };
         self.await_nodes(&transfer);
@@ -133,7 +133,8 @@ impl Shared {
             Ok(()) => {
                 let missing = transfer.complete_in_bulk(Bulk::Fetch);
                 self.want(&transfer, missing, Class::Bulk);
-                self.want_nodes(&transfer, ByteRange::new(0, length), Class::Bulk);
+                let whole = ByteRange::new(0, transfer.length);
+                self.want_nodes(&transfer, whole, Class::Bulk);
                 if self.is_stopping() {
                     transfer.fail_all(Failure::Stopped);
                 }

@@ -137,7 +137,15 @@ impl Shared {
         let held = self.store.open_content(&tree_id).ok().flatten();
         let tree = match held.filter(|held| held.length() == tree_length) {
             Some(held) => Tree::Held(held),
-            None => Tree::Arriving(self.begin(tree_id, tree_length).ok()?),
+            None => {
+                let tree = self.begin(tree_id, tree_length).ok()?;
+                if tree.length != tree_length {
+                    return None;
+                }
+                self.mailbox
+                    .post(Command::LengthIsProven(tree_id, tree_length));
+                Tree::Arriving(tree)
+            }
         };
         Some(Leaves {
             groups,
@@ -287,6 +295,10 @@ impl Shared {
         };
         for right in verdicts.right.iter() {
             let (released, waited, to_prove) = transfer.verified(right);
+            if right.end == transfer.length && transfer.length_is_proven() {
+                self.mailbox
+                    .post(Command::LengthIsProven(transfer.id, transfer.length));
+            }
             let skip = (right.start - range.start) as usize;
             if waited && let Some(data) = bytes.get(skip..skip + right.len() as usize) {
                 self.remember_leaves(transfer, right, data, right);

@@ -148,14 +148,19 @@ impl Shared {
     }
 
     /// The swarm found `id`: `length` is what most of its sources say.
-    pub fn found(&self, id: ContentId, length: u64) {
+    pub fn found(&self, id: ContentId, mut length: u64) {
         if let Some(transfer) = self.transfer(&id)
             && transfer.length != length
             && transfer.phase() == Phase::Arriving
-            && !self.is_awaited(&id)
         {
-            debug!(%id, length, "another length than before is claimed by most");
-            self.is_wrong(&transfer, true);
+            if transfer.length_is_proven() || self.is_awaited(&id) {
+                length = transfer.length;
+                self.mailbox.post(Command::LengthIsProven(id, length));
+                self.want_anew(&transfer);
+            } else {
+                debug!(%id, length, "another length than before is claimed by most");
+                self.is_wrong(&transfer, true);
+            }
         }
         let mut left_over = lock(&self.left_over);
         if left_over.get(&id).is_some_and(|old| old.length != length) {

@@ -21,8 +21,10 @@ pub(super) enum Command {
     Rest(ContentId),
     /// Wants what the transfer wants when this is handled, and nothing else of it.
     WantAnew(Arc<Transfer>),
-    /// Finds what is partly held, of this length.
-    Resume(ContentId, u64),
+    /// Finds what is partly held: of this length, and so many bytes.
+    Resume(ContentId, u64, u64),
+    /// It is so long, whatever peers say.
+    LengthIsProven(ContentId, u64),
     Forget(ContentId),
     /// What arrived of it is gone: it may be wanted again.
     Refetch(ContentId, ByteRange),

@@ -209,7 +209,8 @@ impl Network {
                     }
                 }
                 Command::WantAnew(transfer) => self.want_anew(now, &transfer),
-                Command::Resume(id, length) => self.swarm.resume(now, id, length),
+                Command::Resume(id, length, held) => self.swarm.resume(now, id, length, held),
+                Command::LengthIsProven(id, length) => self.swarm.prove_length(id, length),
                 Command::Rest(id) => self.swarm.rest(id),
                 Command::Forget(id) => self.swarm.forget(id),
                 Command::Refetch(id, range) => self.swarm.refetch(id, range),

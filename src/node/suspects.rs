@@ -22,14 +22,19 @@ pub(super) struct Suspects {
 }
 
 impl Shared {
-    /// The whole of a transfer is not what its id says, or (`other_length`) most peers say that it
-    /// has another length. All its bytes are given up, who waits for the whole begins anew.
+    /// The whole of a transfer is not what its id says, and all its bytes are given up; or
+    /// (`other_length`) most peers say that it has another length, and what is here is left on the
+    /// disk, should they be wrong. Who waits for the whole begins anew.
     pub fn is_wrong(&self, transfer: &Arc<Transfer>, other_length: bool) {
         let id = transfer.id;
         let (mut released, suppliers) = transfer.is_wrong(Failure::WrongContent);
         let wholes = std::mem::take(&mut released.wholes);
-        // The files go first: who begins anew must not find them.
-        transfer.partial.discard();
+        if other_length {
+            transfer.partial.leave();
+        } else {
+            // The files go first: who begins anew must not find them.
+            transfer.partial.discard();
+        }
         self.part_with(transfer, None);
         if !other_length {
             warn!(%id, suppliers = suppliers.len(), "what the peers sent is not this content");

@@ -18,7 +18,7 @@ use crate::content::{ContentId, Kind};
 
 use super::error::StoreError;
 use super::index::Entry;
-use super::layout::remove_file;
+use super::layout::{Layout, Slot, remove_file};
 use super::room::Limits;
 use super::{Store, lock, partial, uses};
 
@@ -179,7 +179,9 @@ impl Store {
             return Ok(false);
         }
         if !dry {
-            partial::remove_files(self.layout(), id)?;
+            for slot in Slot::BOTH {
+                partial::remove_files(self.layout(), id, slot)?;
+            }
             lock(&self.0.room.left).remove(id);
         }
         Ok(true)
@@ -192,7 +194,7 @@ impl Store {
     }
 
     /// An id, and those that mean the same content.
-    fn names_of(&self, id: &ContentId) -> Vec<ContentId> {
+    pub(super) fn names_of(&self, id: &ContentId) -> Vec<ContentId> {
         let mut ids = vec![*id];
         ids.extend(self.paired(id));
         ids
@@ -325,10 +327,7 @@ impl Store {
             unsaved.landed.len() < before
         };
         if landed {
-            let map = self.layout().partial_map(id);
-            if let Err(error) = remove_file(&map) {
-                warn!(map = %map.display(), %error, "a map that is done with could not be removed");
-            }
+            remove_maps(self.layout(), id);
         }
         self.leave(id)?;
         self.changed(1, None)
@@ -338,6 +337,16 @@ impl Store {
     pub(super) fn forget_open(&self, id: &ContentId) {
         for id in self.names_of(id) {
             self.0.open_files.forget(&id);
+        }
+    }
+}
+
+/// Removes what says that complete content may not be in the index yet.
+pub(super) fn remove_maps(layout: &Layout, id: &ContentId) {
+    for slot in Slot::BOTH {
+        let map = layout.partial_map(id, slot);
+        if let Err(error) = remove_file(&map) {
+            warn!(map = %map.display(), %error, "a map that is done with could not be removed");
         }
     }
 }

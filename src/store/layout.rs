@@ -25,6 +25,39 @@ pub(super) const KINDS: [(Kind, &str); 3] = [
     (Kind::TreeV2, "tree"),
 ];
 
+/// Where content on its way lies under `partial/`. An id has two such places, for where peers
+/// disagree about how long it is: what is here of the one length is kept while the other is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    First,
+    Second,
+}
+
+impl Slot {
+    pub(super) const BOTH: [Self; 2] = [Self::First, Self::Second];
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    fn data(self) -> &'static str {
+        match self {
+            Self::First => "data",
+            Self::Second => "data2",
+        }
+    }
+
+    fn map(self) -> &'static str {
+        match self {
+            Self::First => "map",
+            Self::Second => "map2",
+        }
+    }
+}
+
 /// Files that are being written and mean nothing yet end in this; they are removed at open.
 const UNFINISHED: &str = ".tmp";
 
@@ -76,12 +109,12 @@ impl Layout {
         self.dir.join("partial")
     }
 
-    pub(super) fn partial_data(&self, id: &ContentId) -> PathBuf {
-        self.partial(id, "data")
+    pub(super) fn partial_data(&self, id: &ContentId, slot: Slot) -> PathBuf {
+        self.partial(id, slot.data())
     }
 
-    pub(super) fn partial_map(&self, id: &ContentId) -> PathBuf {
-        self.partial(id, "map")
+    pub(super) fn partial_map(&self, id: &ContentId, slot: Slot) -> PathBuf {
+        self.partial(id, slot.map())
     }
 
     /// Where complete content is written before it is renamed; another path each time.
@@ -204,8 +237,8 @@ impl Layout {
 /// What a name in the `partial` folder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PartialName {
-    Data(ContentId),
-    Map(ContentId),
+    Data(ContentId, Slot),
+    Map(ContentId, Slot),
     Unfinished,
 }
 
@@ -221,11 +254,11 @@ impl PartialName {
             kind,
             hash: Hash::from_hex(hex)?,
         };
-        match suffix {
-            "data" => Some(Self::Data(id)),
-            "map" => Some(Self::Map(id)),
+        Slot::BOTH.into_iter().find_map(|slot| match suffix {
+            _ if suffix == slot.data() => Some(Self::Data(id, slot)),
+            _ if suffix == slot.map() => Some(Self::Map(id, slot)),
             _ => None,
-        }
+        })
     }
 }
 
@@ -293,8 +326,14 @@ mod tests {
             };
             let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
             let parse = |path| PartialName::parse(&name(path));
-            assert_eq!(parse(layout.partial_data(&id)), Some(PartialName::Data(id)));
-            assert_eq!(parse(layout.partial_map(&id)), Some(PartialName::Map(id)));
+            for slot in Slot::BOTH {
+                let (data, map) = (
+                    layout.partial_data(&id, slot),
+                    layout.partial_map(&id, slot),
+                );
+                assert_eq!(parse(data), Some(PartialName::Data(id, slot)));
+                assert_eq!(parse(map), Some(PartialName::Map(id, slot)));
+            }
             assert_eq!(parse(layout.unfinished(&id)), Some(PartialName::Unfinished));
         }
         let tree = layout.unfinished_tree();

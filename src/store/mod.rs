@@ -88,11 +88,12 @@ pub use seeded::Seeded;
 pub use uses::Hold;
 
 use index::{Entry, Index};
-use layout::{Layout, create_folder, remove_file, sync_folder};
+use layout::{Layout, create_folder, sync_folder};
 use open_files::OpenFiles;
 use passed::PassedFiles;
 use prefixes::Prefixes;
 use room::Room;
+use scrub::Listeners;
 use uses::Uses;
 
 /// Changes of the index after which it is made durable.
@@ -130,6 +131,7 @@ struct Inner {
     prefixes: Prefixes,
     open_files: OpenFiles,
     passed: PassedFiles,
+    set_aside: Listeners,
     partials: Mutex<HashMap<ContentId, Weak<partial::Shared>>>,
     unsaved: Mutex<Unsaved>,
     uses: Arc<Uses>,
@@ -167,6 +169,7 @@ impl Store {
             prefixes,
             open_files: OpenFiles::new(),
             passed: PassedFiles::default(),
+            set_aside: Listeners::default(),
             partials: Mutex::new(HashMap::new()),
             unsaved: Mutex::new(Unsaved {
                 changes: 0,
@@ -309,7 +312,8 @@ impl Store {
     }
 
     /// Opens partial content of `length` bytes: continues what an earlier run left of it or starts
-    /// from nothing. Opened twice it is the same; of another length, it replaces the former.
+    /// from nothing. Opened twice it is the same; of another length, it ends the former, and what
+    /// there is of that stays: of two lengths, those of which most is here.
     ///
     /// # Errors
     /// [`StoreError::Length`], or what the disk said.
@@ -340,18 +344,25 @@ impl Store {
         if length == 0 || length > MAX_LENGTH {
             return Err(StoreError::Length { length });
         }
-        let mut partials = lock(&self.0.partials);
-        if let Some(shared) = partials.get(id).and_then(Weak::upgrade) {
-            let former = Partial::from_shared(shared);
-            if former.is_open() {
-                if former.length() == length {
-                    return Ok(former);
+        let mut partials = loop {
+            let partials = lock(&self.0.partials);
+            let shared = partials.get(id).and_then(Weak::upgrade);
+            match shared.map(Partial::from_shared) {
+                Some(former) if former.is_open() => {
+                    if former.length() == length {
+                        return Ok(former);
+                    }
+                    // Without the lock: it waits for the disk.
+                    drop(partials);
+                    former.leave();
                 }
-                former.discard();
-            } else {
-                former.wait_for_change();
+                Some(former) => {
+                    former.wait_for_change();
+                    break partials;
+                }
+                None => break partials,
             }
-        }
+        };
         // Its map is from now on that of new partial content.
         lock(&self.0.unsaved)
             .landed
@@ -516,13 +527,12 @@ impl Inner {
         // Under the lock, so that none of them is that of new partial content of the same id.
         let partials = lock(&self.partials);
         for Entry { id, .. } in landed {
-            let map = self.layout.partial_map(&id);
             let reopened = partials
                 .get(&id)
                 .and_then(Weak::upgrade)
                 .is_some_and(|shared| Partial::from_shared(shared).is_open());
-            if !reopened && let Err(error) = remove_file(&map) {
-                warn!(map = %map.display(), %error, "a map that is done with could not be removed");
+            if !reopened {
+                eviction::remove_maps(&self.layout, &id);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
@@ -20,9 +20,8 @@ use super::direct::DirectFile;
 use super::error::StoreError;
 use super::file::Content;
 use super::holes;
-use super::layout::{Layout, on_disk, remove_file, sync_folder};
+use super::layout::{Layout, Slot, on_disk, remove_file, sync_folder};
 use super::map::{MapFile, Subject};
-use super::room::Left;
 use super::{Store, lock, one_leaf, uses};
 
 /// Content of a known length of which some is on disk. Clones are the same content.
@@ -33,6 +32,7 @@ pub(super) struct Shared {
     /// Keeps the lock on the folder until the last partial content is closed.
     store: Store,
     subject: Subject,
+    slot: Slot,
     data: File,
     direct: DirectFile,
     /// What the disk did not take.
@@ -59,6 +59,8 @@ enum State {
     Open,
     Complete,
     Discarded,
+    /// It stays as it is on the disk, for whoever opens this length again.
+    Left,
 }
 
 #[derive(Default)]
@@ -90,25 +92,28 @@ impl Partial {
     pub(super) fn open(store: &Store, id: ContentId, length: u64) -> Result<Self, StoreError> {
         let layout = store.layout();
         let subject = Subject { id, length };
-        lock(&store.0.room.left).remove(&id);
-        if let Some((data, file, present)) = resume(layout, subject)? {
-            let marks = Marks {
-                durable: present.clone(),
-                present,
-                dirty: BTreeSet::new(),
-            };
-            let map = OpenMap { file, named: true };
-            return Ok(Self::new(store, subject, data, map, marks));
+        for slot in Slot::BOTH {
+            if let Some((data, file, present)) = resume(layout, slot, subject)? {
+                let marks = Marks {
+                    durable: present.clone(),
+                    present,
+                    dirty: BTreeSet::new(),
+                };
+                let map = OpenMap { file, named: true };
+                return Ok(Self::new(store, subject, slot, data, map, marks));
+            }
         }
-        remove_files(layout, &id)?;
-        match start(layout, subject) {
+        let slot = slot_for_new(layout, &id)?;
+        remove_files(layout, &id, slot)?;
+        match start(layout, slot, subject) {
             Ok((data, file)) => {
                 let map = OpenMap { file, named: false };
-                Ok(Self::new(store, subject, data, map, Marks::default()))
+                let marks = Marks::default();
+                Ok(Self::new(store, subject, slot, data, map, marks))
             }
             Err(error) => {
                 // Half of it is of no use, and what is left of a full disk is.
-                if let Err(error) = remove_files(layout, &id) {
+                if let Err(error) = remove_files(layout, &id, slot) {
                     warn!(%id, %error, "partial content could not be removed");
                 }
                 Err(error)
@@ -128,20 +133,32 @@ impl Partial {
             Ok((one_leaf::empty_in_memory()?, map))
         };
         let (data, file) =
-            begin().map_err(|e| StoreError::io("make", &store.layout().partial_data(&id), e))?;
+            begin().map_err(|e| StoreError::io("make", &store.layout().partial_root(), e))?;
         let map = OpenMap { file, named: true };
-        let mut shared = Self::shared_of(store, subject, data, map, Marks::default());
+        let marks = Marks::default();
+        let mut shared = Self::shared_of(store, subject, Slot::First, data, map, marks);
         shared.homeless = true;
         Ok(Self(Arc::new(shared)))
     }
 
-    fn new(store: &Store, subject: Subject, data: File, map: OpenMap, marks: Marks) -> Self {
-        Self(Arc::new(Self::shared_of(store, subject, data, map, marks)))
+    fn new(
+        store: &Store,
+        subject: Subject,
+        slot: Slot,
+        data: File,
+        map: OpenMap,
+        marks: Marks,
+    ) -> Self {
+        lock(&store.0.room.left).remove(&subject.id);
+        store.note_left(&subject.id, slot.other());
+        let shared = Self::shared_of(store, subject, slot, data, map, marks);
+        Self(Arc::new(shared))
     }
 
     fn shared_of(
         store: &Store,
         subject: Subject,
+        slot: Slot,
         data: File,
         map: OpenMap,
         marks: Marks,
@@ -149,6 +166,7 @@ impl Partial {
         Shared {
             store: store.clone(),
             subject,
+            slot,
             data,
             direct: DirectFile::default(),
             afloat: Afloat::new(Arc::clone(&store.0.afloat)),
@@ -164,6 +182,11 @@ impl Partial {
     #[must_use]
     pub fn id(&self) -> ContentId {
         self.0.subject.id
+    }
+
+    pub(super) fn data_path(&self) -> PathBuf {
+        let layout = self.0.store.layout();
+        layout.partial_data(&self.id(), self.0.slot)
     }
 
     /// Bytes of the whole.
@@ -330,7 +353,12 @@ impl Partial {
     /// The operating system's. When the data could not be made durable the kernel may have dropped
     /// it, so all that was not durable before is no longer present and has to be fetched again.
     pub fn sync(&self) -> io::Result<()> {
-        self.sync_by(File::sync_data)
+        let state = self.0.state.read().unwrap_or_else(|e| e.into_inner());
+        match *state {
+            State::Open => self.sync_by(File::sync_data),
+            // Its map may be that of another by now.
+            State::Complete | State::Discarded | State::Left => Ok(()),
+        }
     }
 
     fn sync_by(&self, sync_data: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
@@ -398,7 +426,7 @@ impl Partial {
         match *state {
             State::Open => {}
             State::Complete => return store.open_content(&id)?.ok_or(StoreError::Discarded),
-            State::Discarded => return Err(StoreError::Discarded),
+            State::Discarded | State::Left => return Err(StoreError::Discarded),
         }
         let present = self.present_bytes();
         if present != self.length() {
@@ -407,7 +435,7 @@ impl Partial {
                 length: self.length(),
             });
         }
-        let from = layout.partial_data(&id);
+        let from = self.data_path();
         let to = layout.complete(&id);
         self.0
             .data
@@ -422,6 +450,10 @@ impl Partial {
         *state = State::Complete;
         self.0.open.store(false, Ordering::Release);
         drop(state);
+        if let Err(error) = remove_files(layout, &id, self.0.slot.other()) {
+            warn!(%id, %error, "partial content of another length could not be removed");
+        }
+        lock(&store.0.room.left).remove(&id);
         let entry = store.entry(&id, self.length());
         if let Err(error) = store.changed(1, Some(entry)) {
             warn!(%error, "the index could not be made durable");
@@ -436,14 +468,32 @@ impl Partial {
         self.discard_by(remove_files);
     }
 
-    fn discard_by(&self, remove: impl Fn(&Layout, &ContentId) -> Result<(), StoreError>) {
+    /// Ends it and leaves what is here on the disk: whoever opens content of this id and this length
+    /// goes on from that. Whoever still has it open can read what was there, and write no more.
+    pub fn leave(&self) {
+        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
+        if *state != State::Open {
+            return;
+        }
+        if let Err(error) = self.sync_by(File::sync_data) {
+            warn!(id = %self.id(), %error, "not all partial content could be made durable");
+        }
+        *state = State::Left;
+        self.0.open.store(false, Ordering::Release);
+        self.0.note_left();
+    }
+
+    fn discard_by(&self, remove: impl Fn(&Layout, &ContentId, Slot) -> Result<(), StoreError>) {
         let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
         if *state != State::Open {
             return;
         }
         *state = State::Discarded;
         self.0.open.store(false, Ordering::Release);
-        if let Err(error) = remove(self.0.store.layout(), &self.id()) {
+        if self.0.homeless {
+            return;
+        }
+        if let Err(error) = remove(self.0.store.layout(), &self.id(), self.0.slot) {
             warn!(id = %self.id(), %error, "partial content could not be removed");
         }
     }
@@ -451,6 +501,11 @@ impl Partial {
     /// Whether it can still be written to.
     pub(super) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Whether it can, and lies in this place.
+    pub(super) fn is_open_in(&self, slot: Slot) -> bool {
+        self.is_open() && !self.0.homeless && self.0.slot == slot
     }
 
     /// Returns when a change of its state that has begun is done, and its files are renamed or
@@ -463,21 +518,32 @@ impl Partial {
 impl Shared {
     /// Bytes that it takes on the disk as partial content.
     pub(super) fn on_disk(&self) -> u64 {
-        if self.homeless || !self.open.load(Ordering::Acquire) {
+        if !self.open.load(Ordering::Acquire) {
+            return 0;
+        }
+        self.size_on_disk()
+    }
+
+    fn size_on_disk(&self) -> u64 {
+        if self.homeless {
             return 0;
         }
         self.data.metadata().map_or(0, |found| on_disk(&found))
+    }
+
+    /// Notes that nobody has it open any more.
+    fn note_left(&self) {
+        if !self.homeless {
+            let room = &self.store.0.room;
+            room.add_left(&self.subject.id, self.size_on_disk(), uses::now());
+        }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.homeless && self.open.load(Ordering::Acquire) {
-            let left = Left {
-                on_disk: self.on_disk(),
-                used: uses::now(),
-            };
-            lock(&self.store.0.room.left).insert(self.subject.id, left);
+        if self.open.load(Ordering::Acquire) {
+            self.note_left();
         }
     }
 }
@@ -492,12 +558,12 @@ impl Marks {
 }
 
 /// Creates both files of partial content that has nothing yet.
-fn start(layout: &Layout, subject: Subject) -> Result<(File, MapFile), StoreError> {
-    let path = layout.partial_data(&subject.id);
+fn start(layout: &Layout, slot: Slot, subject: Subject) -> Result<(File, MapFile), StoreError> {
+    let path = layout.partial_data(&subject.id, slot);
     let data = create(&path)?;
     data.set_len(subject.length)
         .map_err(|e| StoreError::io("make room in", &path, e))?;
-    let path = layout.partial_map(&subject.id);
+    let path = layout.partial_map(&subject.id, slot);
     let map =
         MapFile::create(create(&path)?, subject).map_err(|e| StoreError::io("write", &path, e))?;
     Ok((data, map))
@@ -531,9 +597,10 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<File> {
 /// be nearly complete, and is an error.
 fn resume(
     layout: &Layout,
+    slot: Slot,
     subject: Subject,
 ) -> Result<Option<(File, MapFile, RangeSet)>, StoreError> {
-    let path = layout.partial_map(&subject.id);
+    let path = layout.partial_map(&subject.id, slot);
     let unread = |e| StoreError::io("read", &path, e);
     let Some(map) = open_if_there(&path)? else {
         return Ok(None);
@@ -541,7 +608,7 @@ fn resume(
     if MapFile::subject_of(&map).map_err(unread)? != Some(subject) {
         return Ok(None);
     }
-    let data_path = layout.partial_data(&subject.id);
+    let data_path = layout.partial_data(&subject.id, slot);
     let Some(data) = open_if_there(&data_path)? else {
         return Ok(None);
     };
@@ -561,6 +628,32 @@ fn resume(
     Ok(Some((data, map, present)))
 }
 
+/// Where content of another length than what is here may lie: where there is nothing, or less than
+/// in the other place.
+fn slot_for_new(layout: &Layout, id: &ContentId) -> Result<Slot, StoreError> {
+    let here = present_in(layout, id, Slot::First)?;
+    if here > 0 && present_in(layout, id, Slot::Second)? < here {
+        return Ok(Slot::Second);
+    }
+    Ok(Slot::First)
+}
+
+/// Bytes that count in a place. What cannot be looked at now is an error, as in [`resume`].
+fn present_in(layout: &Layout, id: &ContentId, slot: Slot) -> Result<u64, StoreError> {
+    let path = layout.partial_map(id, slot);
+    let Some(map) = open_if_there(&path)? else {
+        return Ok(0);
+    };
+    let Some(data) = open_if_there(&layout.partial_data(id, slot))? else {
+        return Ok(0);
+    };
+    let unread = |e| StoreError::io("read", &path, e);
+    let length = data.metadata().map_err(unread)?.len();
+    let found = MapFile::load(map).map_err(unread)?;
+    let counts = found.filter(|(map, _)| map.subject() == Subject { id: *id, length });
+    Ok(counts.map_or(0, |(_, present)| present.bytes()))
+}
+
 fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
     match open_for_writing(path) {
         Ok(file) => Ok(Some(file)),
@@ -570,8 +663,8 @@ fn open_if_there(path: &Path) -> Result<Option<File>, StoreError> {
 }
 
 /// Removes the map, durably, and then the data: a map must never speak of other data than its own.
-pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreError> {
-    let map = layout.partial_map(id);
+pub(super) fn remove_files(layout: &Layout, id: &ContentId, slot: Slot) -> Result<(), StoreError> {
+    let map = layout.partial_map(id, slot);
     let remove_map = || -> io::Result<()> {
         if map.try_exists()? {
             remove_file(&map)?;
@@ -580,7 +673,7 @@ pub(super) fn remove_files(layout: &Layout, id: &ContentId) -> Result<(), StoreE
         Ok(())
     };
     remove_map().map_err(|e| StoreError::io("remove", &map, e))?;
-    let data = layout.partial_data(id);
+    let data = layout.partial_data(id, slot);
     remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))
 }
 
@@ -597,14 +690,14 @@ mod tests {
         let id = ContentId::sha256([7; 32]);
         let former = store.partial(&id, LEAF).unwrap();
         let (begun, new) = mpsc::channel();
-        former.discard_by(|layout, id| {
+        former.discard_by(|layout, id, slot| {
             let (store, id, begun) = (store.clone(), *id, begun.clone());
             std::thread::spawn(move || begun.send(store.partial(&id, LEAF)));
             // Time enough to begin, for whoever does not wait for the removal.
             if let Ok(early) = new.recv_timeout(Duration::from_millis(300)) {
                 begun_again(&early.unwrap());
             }
-            remove_files(layout, &id)
+            remove_files(layout, &id, slot)
         });
         let new = new.recv_timeout(Duration::from_secs(30));
         let new = new.expect("it was begun during the removal").unwrap();

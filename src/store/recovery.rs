@@ -1,5 +1,6 @@
 //! What opening a store finds after a crash, and how the index is made again.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,10 +13,9 @@ use crate::content::{ContentId, Hash};
 
 use super::error::StoreError;
 use super::index::{Entry, Index};
-use super::layout::{KINDS, Layout, PartialName, on_disk, remove_file};
+use super::layout::{KINDS, Layout, PartialName, Slot, on_disk, remove_file};
 use super::map::MapFile;
 use super::prefixes::Prefixes;
-use super::room::Left;
 use super::{Store, lock, partial};
 
 /// Entries added to the index at a time when it is made again.
@@ -88,12 +88,14 @@ impl Store {
             let recovered = match PartialName::parse(&name) {
                 Some(PartialName::Unfinished) => remove_file(&folder.join(&name))
                     .map_err(|e| StoreError::io("remove", &folder, e)),
-                Some(PartialName::Data(id)) => match is_there(&layout.partial_map(&id)) {
-                    Ok(true) => Ok(()),
-                    Ok(false) => partial::remove_files(layout, &id),
-                    Err(error) => Err(error),
-                },
-                Some(PartialName::Map(id)) => self.recover_map(&id),
+                Some(PartialName::Data(id, slot)) => {
+                    match is_there(&layout.partial_map(&id, slot)) {
+                        Ok(true) => Ok(()),
+                        Ok(false) => partial::remove_files(layout, &id, slot),
+                        Err(error) => Err(error),
+                    }
+                }
+                Some(PartialName::Map(id, slot)) => self.recover_map(&id, slot),
                 // Nothing of ours.
                 None => Ok(()),
             };
@@ -104,7 +106,7 @@ impl Store {
         Ok(())
     }
 
-    fn recover_map(&self, id: &ContentId) -> Result<(), StoreError> {
+    fn recover_map(&self, id: &ContentId, slot: Slot) -> Result<(), StoreError> {
         let layout = self.layout();
         let path = layout.complete(id);
         let complete = match fs::metadata(&path) {
@@ -115,39 +117,35 @@ impl Store {
         match complete {
             // The map is removed when the index is durable.
             Some(length) => {
-                let data = layout.partial_data(id);
+                let data = layout.partial_data(id, slot);
                 remove_file(&data).map_err(|e| StoreError::io("remove", &data, e))?;
                 self.0.prefixes.insert(id);
                 let entry = self.entry(id, length);
                 self.0.index.add_complete(&[entry])?;
                 self.changed(1, Some(entry))
             }
-            None if is_there(&layout.partial_data(id))? => {
-                self.remove_blank(id)?;
-                self.note_left(id);
+            None if is_there(&layout.partial_data(id, slot))? => {
+                self.remove_blank(id, slot)?;
+                self.note_left(id, slot);
                 Ok(())
             }
-            None => partial::remove_files(layout, id),
+            None => partial::remove_files(layout, id, slot),
         }
     }
 
-    /// Notes what partial content takes that nobody has open.
-    pub(super) fn note_left(&self, id: &ContentId) {
-        if let Ok(found) = fs::metadata(self.layout().partial_data(id)) {
-            let left = Left {
-                on_disk: on_disk(&found),
-                used: modified(&found),
-            };
-            lock(&self.0.room.left).insert(*id, left);
+    /// Notes what partial content takes that nobody has open, beside what is noted of it already.
+    pub(super) fn note_left(&self, id: &ContentId, slot: Slot) {
+        if let Ok(found) = fs::metadata(self.layout().partial_data(id, slot)) {
+            self.0.room.add_left(id, on_disk(&found), modified(&found));
         }
     }
 
     /// Removes partial content of which nothing is present: what was asked for once and never
     /// came, or nothing that was made durable.
-    fn remove_blank(&self, id: &ContentId) -> Result<(), StoreError> {
+    fn remove_blank(&self, id: &ContentId, slot: Slot) -> Result<(), StoreError> {
         let (data, map) = (
-            self.layout().partial_data(id),
-            self.layout().partial_map(id),
+            self.layout().partial_data(id, slot),
+            self.layout().partial_map(id, slot),
         );
         let blank = partial::open_for_writing(&map).and_then(|file| MapFile::is_blank(&file));
         if !blank.map_err(|e| StoreError::io("read", &map, e))? {
@@ -223,26 +221,37 @@ impl Store {
         Ok(count)
     }
 
+    /// Partial content: id, length, bytes present. Where there is some of two lengths, that which is
+    /// open, or of which more is here.
     pub(super) fn list_partials(&self) -> Result<Vec<(ContentId, u64, u64)>, StoreError> {
         let layout = self.layout();
-        let mut found = Vec::new();
+        let mut found: BTreeMap<ContentId, (bool, u64, u64)> = BTreeMap::new();
+        let mut add = |id, is_open, length, present| {
+            let one = found.entry(id).or_default();
+            if (is_open, present) >= (one.0, one.2) {
+                *one = (is_open, length, present);
+            }
+        };
         for name in names(&layout.partial_root())? {
-            let Some(PartialName::Data(id)) = PartialName::parse(&name) else {
+            let Some(PartialName::Data(id, slot)) = PartialName::parse(&name) else {
                 continue;
             };
             let open = lock(&self.0.partials)
                 .get(&id)
                 .and_then(|shared| shared.upgrade());
-            if let Some(shared) = open {
-                let partial = partial::Partial::from_shared(shared);
-                found.push((id, partial.length(), partial.present_bytes()));
-            } else if let Ok(map) = File::open(layout.partial_map(&id))
+            let open = open.map(partial::Partial::from_shared);
+            if let Some(partial) = open.filter(|open| open.is_open_in(slot)) {
+                add(id, true, partial.length(), partial.present_bytes());
+            } else if let Ok(map) = File::open(layout.partial_map(&id, slot))
                 && let Ok(Some((map, present))) = MapFile::load(map)
             {
-                found.push((id, map.subject().length, present.bytes()));
+                add(id, false, map.subject().length, present.bytes());
             }
         }
-        Ok(found)
+        let entries = found.into_iter();
+        Ok(entries
+            .map(|(id, (_, length, present))| (id, length, present))
+            .collect())
     }
 }
 

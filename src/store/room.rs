@@ -84,6 +84,14 @@ impl Room {
     pub(super) fn limits(&self) -> Limits {
         *lock(&self.limits)
     }
+
+    /// Partial content that nobody has open takes so much more.
+    pub(super) fn add_left(&self, id: &ContentId, on_disk: u64, used: u64) {
+        let mut all = lock(&self.left);
+        let left = all.entry(*id).or_insert(Left { on_disk: 0, used });
+        left.on_disk = left.on_disk.saturating_add(on_disk);
+        left.used = left.used.max(used);
+    }
 }
 
 impl Limits {

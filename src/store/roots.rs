@@ -161,7 +161,7 @@ impl Store {
         let id = ContentId::sha256(digests.sha256.0);
         if self.open_content(&id)?.is_none() {
             let partial = self.partial(&id, digests.length)?;
-            let path = self.layout().partial_data(&id);
+            let path = partial.data_path();
             partial
                 .write_at(0, bytes)
                 .map_err(|e| StoreError::io("write", &path, e))?;

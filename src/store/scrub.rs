@@ -57,6 +57,13 @@ pub struct Scrubbed {
     pub bad: u64,
 }
 
+/// Those who hear of what is set aside.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<Vec<Listener>>);
+
+/// Hears all ids of a file that has been set aside.
+pub type Listener = Box<dyn Fn(&[ContentId]) + Send + Sync>;
+
 /// Hears of each file; `false`: no more of them.
 pub type Tell<'a> = &'a (dyn Fn(&ContentId, u64, &Verdict) -> bool + Sync);
 
@@ -165,8 +172,18 @@ impl Store {
         }
         self.take_out(id)?;
         self.forget_open(id);
+        let names = self.names_of(id);
+        for listener in &*lock(&self.0.set_aside.0) {
+            listener(&names);
+        }
         self.0.room.given_up.fetch_add(1, Ordering::Relaxed);
         Ok(Some(to))
+    }
+
+    /// Has `listener` hear of every file that is set aside from now on: what was read of it and is
+    /// kept anywhere may be wrong. It is called under a lock and must not wait.
+    pub fn on_set_aside(&self, listener: Listener) {
+        lock(&self.0.set_aside.0).push(listener);
     }
 
     /// Files that were set aside.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::Time;
 use super::claims::Claims;
@@ -32,6 +33,8 @@ impl Class {
 
 /// Claims of different lengths that are kept for one id; a liar can make up more.
 const MAX_CLAIMS: usize = 16;
+/// A fetch that stands still this long while others claim another length doubts its own.
+pub(super) const DOUBT_AFTER: Duration = Duration::from_secs(5);
 /// Peers that are kept as having been wrong about one id, and as perhaps having been.
 const MAX_REFUSED: usize = 1024;
 const MAX_SUSPENDED: usize = 64;
@@ -54,8 +57,14 @@ pub(super) struct Fetch {
     pub length: Option<u64>,
     /// Who claims which length.
     pub claims: BTreeMap<u64, BTreeSet<SocketAddr>>,
+    /// Whether that is proven: nobody's claim changes it.
+    pub length_is_proven: bool,
     /// When the claims are counted.
     pub decide_at: Option<Time>,
+    /// Since when most claim another length than the one that was decided on.
+    outvoted_at: Option<Time>,
+    /// What was here before this fetch: of how long content, and how many bytes.
+    pub held: (u64, u64),
     /// Wanted and not arrived.
     missing: RangeSet,
     /// Handed to the application. It is not fetched again unless that says so: what is on its way
@@ -93,7 +102,10 @@ impl Fetch {
         Self {
             length: None,
             claims: BTreeMap::new(),
+            length_is_proven: false,
             decide_at: None,
+            outvoted_at: None,
+            held: (0, 0),
             missing: RangeSet::new(),
             arrived: RangeSet::new(),
             unasked: Default::default(),
@@ -125,6 +137,7 @@ impl Fetch {
     fn want_lacking(&mut self, now: Time, range: ByteRange, class: Class) {
         if self.missing.is_empty() {
             self.progress_at = now;
+            self.outvoted_at = self.outvoted_at.map(|_| now);
         }
         self.missing.insert(range);
         for (start, end) in self.covered(range) {
@@ -414,6 +427,44 @@ impl Fetch {
         self.length
             .zip(self.favourite())
             .is_some_and(|(held, favourite)| votes(favourite) > votes(held).max(1))
+    }
+
+    /// Whether the length that was decided on is gone on with though more claim another, as it does
+    /// at `now`.
+    ///
+    /// What is all here is hashed, and shows who is right. So where at least half is here already,
+    /// the rest of it costs no more than was spent on it, and beginning anew might be for a lie. It is
+    /// given as long as it took so far, so that a liar who gave the half cannot drag on for ever.
+    pub fn goes_on(&mut self, now: Time) -> bool {
+        if self.length_is_proven {
+            return true;
+        }
+        let Some(length) = self.length else {
+            return false;
+        };
+        let since = *self.outvoted_at.get_or_insert(now);
+        let before = if self.held.0 == length {
+            self.held.1
+        } else {
+            0
+        };
+        let here = before.saturating_add(self.arrived.bytes());
+        let time = since.since(self.begun).max(DOUBT_AFTER);
+        length.saturating_sub(here) <= here && (!self.is_wanted() || now.since(since) < time)
+    }
+
+    /// Decides on `length`; whether that is another than before.
+    pub fn decide(&mut self, length: u64) -> bool {
+        self.outvoted_at = None;
+        if self.length == Some(length) {
+            return false;
+        }
+        if self.length.replace(length).is_some() {
+            // Other content, as far as anybody can know.
+            self.lose(ByteRange::new(0, u64::MAX));
+        }
+        self.unwant(ByteRange::new(length, u64::MAX));
+        true
     }
 
     /// The length that most peers claim; of equals the shortest-known winner is the one held now.

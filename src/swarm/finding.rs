@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::acquaintance::Greeting;
 use super::acquaintance::add_cookies;
-use super::fetch::{Class, Fetch};
+use super::fetch::{Class, DOUBT_AFTER, Fetch};
 use super::peer::{Purpose, Request};
 use super::search::{ENOUGH_SOURCES, MOST_SOURCES, Said};
 use super::{Event, Swarm, Time, address, cookie};
@@ -33,8 +33,6 @@ const LONGEST_HOPE: Duration = Duration::from_millis(500);
 const NAMED_CROWD: usize = 3;
 /// Others that must have asked us for what we fetch to be taken for one.
 const INTERESTED_CROWD: usize = 3;
-/// A fetch that stands still this long while others claim another length doubts its own.
-const DOUBT_AFTER: Duration = Duration::from_secs(5);
 
 impl Swarm {
     /// Sends the wave of questions for `id` and settles its length, if they are due.
@@ -49,7 +47,7 @@ impl Swarm {
         }
         let is_due = |fetch: &&Fetch| fetch.decide_at.is_some_and(|at| at <= now);
         if self.fetches.get(&id).filter(is_due).is_some() {
-            self.decide_length(id);
+            self.decide_length(now, id);
         }
     }
 
@@ -325,7 +323,7 @@ impl Swarm {
                 self.active.insert(from);
                 self.mark_ready(id);
             }
-            Some(_) if fetch.is_outvoted() => self.decide_length(id),
+            Some(_) if fetch.is_outvoted() => self.decide_length(now, id),
             Some(_) => {}
             None => {
                 // Others that were asked at the same moment and are as near answer by then.
@@ -333,18 +331,29 @@ impl Swarm {
                 let decide_at = fetch.decide_at.get_or_insert(count_at);
                 let recent = now - (waited * 2).max(Duration::from_millis(2));
                 if *decide_at <= now || fetch.search.silent_since(recent) == 0 {
-                    self.decide_length(id);
+                    self.decide_length(now, id);
                 }
             }
         }
     }
 
-    pub(super) fn decide_length(&mut self, id: ContentId) {
+    pub(super) fn decide_length(&mut self, now: Time, id: ContentId) {
         let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
         fetch.decide_at = None;
-        let Some(length) = fetch.favourite() else {
+        let Some(favourite) = fetch.favourite() else {
+            return;
+        };
+        let other = fetch.length.is_some_and(|held| held != favourite);
+        if !other || !fetch.goes_on(now) {
+            self.settle_length(id, favourite);
+        }
+    }
+
+    /// Fetches from those who claim `length`.
+    fn settle_length(&mut self, id: ContentId, length: u64) {
+        let Some(fetch) = self.fetches.get_mut(&id) else {
             return;
         };
         let agreeing: Vec<SocketAddr> = fetch
@@ -359,28 +368,35 @@ impl Swarm {
             fetch.sources.entry(address).or_default();
             self.active.insert(address);
         }
-        if fetch.length != Some(length) {
-            if fetch.length.replace(length).is_some() {
-                // Other content, as far as anybody can know.
-                fetch.lose(ByteRange::new(0, u64::MAX));
-            }
-            fetch.unwant(ByteRange::new(length, u64::MAX));
+        if fetch.decide(length) {
             self.events.push_back(Event::Found { id, length });
         }
         self.tell_claim(id);
         self.mark_ready(id);
     }
 
-    /// Where a fetch stands still and other peers claim another length, believes those instead.
+    /// The length of `id` is proven to be `length`: whoever claims another is no source.
+    pub(super) fn length_is_proven(&mut self, id: ContentId, length: u64) {
+        let Some(fetch) = self.fetches.get_mut(&id) else {
+            return;
+        };
+        fetch.length_is_proven = true;
+        fetch.decide_at = None;
+        self.settle_length(id, length);
+    }
+
+    /// Where a fetch stands still and other peers claim another length, believes those instead; so
+    /// it does where it was gone on with for too long although it was outvoted.
     pub(super) fn reconsider_lengths(&mut self, now: Time) {
         let doubtful: Vec<ContentId> = self
             .fetches
             .iter()
             .filter(|(_, fetch)| {
                 fetch.length.is_some()
+                    && !fetch.length_is_proven
                     && fetch.is_wanted()
-                    && now.since(fetch.progress_at) > DOUBT_AFTER
                     && fetch.claims.len() > 1
+                    && (now.since(fetch.progress_at) > DOUBT_AFTER || fetch.is_outvoted())
             })
             .map(|(id, _)| *id)
             .collect();
@@ -394,6 +410,10 @@ impl Swarm {
             let Some(fetch) = self.fetches.get_mut(&id) else {
                 continue;
             };
+            if fetch.is_outvoted() {
+                self.decide_length(now, id);
+                continue;
+            }
             let held = fetch.length.unwrap_or_default();
             let silent = |length: &u64| !fetch.claims.get(length).into_iter().flatten().any(talks);
             // We may be cut off ourselves: only when others talk while these are silent.
@@ -401,10 +421,10 @@ impl Swarm {
                 .claims
                 .keys()
                 .any(|length| *length != held && !silent(length));
-            if silent(&held) && other {
+            if silent(&held) && other && !fetch.goes_on(now) {
                 fetch.progress_at = now;
                 fetch.claims.remove(&held);
-                self.decide_length(id);
+                self.decide_length(now, id);
             }
         }
     }

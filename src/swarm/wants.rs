@@ -8,13 +8,20 @@ use crate::content::{ByteRange, ContentId};
 
 impl Swarm {
     /// Looks for sources of `id` as [`Swarm::find`] does, where a part of content of `length` bytes
-    /// is held already: one stranger's other claim does not overthrow that.
-    pub fn resume(&mut self, now: Time, id: ContentId, length: u64) {
+    /// (`held` bytes) is held already: strangers' other claims do not overthrow that so easily.
+    pub fn resume(&mut self, now: Time, id: ContentId, length: u64, held: u64) {
         let fetch = self.fetches.entry(id).or_insert_with(|| Fetch::new(now));
         if fetch.length.is_none() && fetch.claims.is_empty() {
             fetch.length = Some(length);
         }
+        fetch.held = (length, held);
         self.find(now, id);
+    }
+
+    /// The length of `id`, which is looked for, is proven to be `length`: whatever peers claim, it
+    /// stays so until [`Swarm::forget`] or until this is told again.
+    pub fn prove_length(&mut self, id: ContentId, length: u64) {
+        self.length_is_proven(id, length);
     }
 
     /// Looks for sources of `id`; [`Event::Found`] tells when there is one. Goes on until
@@ -99,10 +106,12 @@ impl Swarm {
                 fetch.only = None;
             }
             if fetch.sources.is_empty() {
-                fetch.length = None;
-                fetch.lose(ByteRange::new(0, u64::MAX));
                 fetch.search.hurry(now);
-                self.decide_length(id);
+                if !fetch.length_is_proven {
+                    fetch.length = None;
+                    fetch.lose(ByteRange::new(0, u64::MAX));
+                    self.decide_length(now, id);
+                }
             }
         }
         self.note_fetch_due(id);

@@ -400,3 +400,31 @@ fn blocks_are_verified_by_a_list() {
     assert!(error.contains("is not 64 hexadecimal digits"), "{error}");
     daemon.stop();
 }
+
+/// What is too long for a block list is not fetched to find that out.
+#[test]
+fn a_block_list_that_is_too_long_is_refused_before_it_is_fetched() {
+    let place = Place::new();
+    let file = place.file("content", 1000);
+    let long = place.file("long", (16 << 20) + 1);
+    let seeder = Node::seed(Settings::new(place.path("a")), &[&file.path, &long.path], 2);
+    let own = place.file("own", 10);
+    let settings = Settings::new(place.path("b")).peer(seeder.address);
+    let daemon = Node::seed(settings, &[&own.path], 1);
+    for (store, by) in [("b", "the daemon"), ("c", "the command itself")] {
+        let settings = Settings::new(place.path(store)).peer(seeder.address);
+        let mut command = settings.get(&file.sha256, &place.path("no"));
+        let error = run(command.args(["--blocks", &long.sha256]), LATER).failed(1);
+        assert!(
+            error.contains(&format!("{}: it is longer than", long.sha256)),
+            "{by}: {error}"
+        );
+        let store = place.path(store);
+        let partial = fs::read_dir(store.join("partial")).unwrap();
+        assert_eq!(partial.count(), 0, "{by}");
+        let complete = store.join("complete/sha256").join(&long.sha256[..2]);
+        assert!(!complete.exists(), "{by}");
+    }
+    assert!(!place.path("no").exists());
+    daemon.stop();
+}

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
-use crate::mount_support::{Mount, bytes, until};
+use crate::mount_support::{Answer, Mount, bytes, until};
 use cjp2pfs::content::ContentId;
+use cjp2pfs::node::Failure;
 
 const LENGTH: usize = 300_000;
 
@@ -53,6 +54,39 @@ fn memory_maps_fill_pages() {
         assert!(mount.fake.fills() > 0);
         assert_eq!(mount.fake.fills(), mount.fake.reads(), "and nothing else");
     }
+}
+
+/// Nobody is given what was read of the file before that was known, whoever has it open.
+#[test]
+fn pages_of_a_file_that_has_rotted_are_forgotten() {
+    let Some(mount) = Mount::new() else { return };
+    let id = ContentId::sha256([2; 32]);
+    let data = bytes(LENGTH, 2);
+    let content = mount.fake.add(id, data.clone(), true);
+    let file = File::open(mount.path(&id)).unwrap();
+    let mut read = vec![0; LENGTH];
+    file.read_exact_at(&mut read, 0).unwrap();
+    *content.read.lock().unwrap() = Answer::Fails(Failure::WrongContent);
+    file.read_exact_at(&mut read, 0).unwrap();
+    assert!(read == data, "from the page cache");
+    mount.fake.rots(id);
+    until("they are forgotten", || {
+        let error = file.read_at(&mut [0; 10], 4096).err();
+        error.is_some_and(|error| error.raw_os_error() == Some(libc::EIO))
+    });
+    assert!(
+        File::open(mount.path(&id))
+            .unwrap()
+            .read(&mut [0; 10])
+            .is_err()
+    );
+    *content.read.lock().unwrap() = Answer::AtOnce;
+    let mut again = Vec::new();
+    File::open(mount.path(&id))
+        .unwrap()
+        .read_to_end(&mut again)
+        .unwrap();
+    assert!(again == data);
 }
 
 /// So does a program that says that it is going to read.

@@ -273,3 +273,21 @@ fn a_reader_of_passed_content_goes_on_when_the_mount_is_cut_off() {
     file.read_to_end(&mut read).unwrap();
     assert!(read == data);
 }
+
+/// What it reads for those who have it open the kernel lets nobody take from it, nor may others read
+/// another file meanwhile: they are not given the rotten one.
+#[test]
+fn a_file_that_has_rotted_is_passed_to_nobody_else() {
+    let Some(mount) = can_pass() else { return };
+    let (content, data, path) = complete(&mount, 0x70);
+    let open = File::open(&path).unwrap();
+    mount.fake.rots(sha256(0x70));
+    let refused = File::open(&path).map(drop).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EIO));
+    drop(open);
+    // The right one, come anew.
+    *content.backing.lock().unwrap() = Some(file_of(&data));
+    until("it can be opened again", || {
+        fs::read(&path).is_ok_and(|read| read == data)
+    });
+}

@@ -12,6 +12,7 @@ mod fetch;
 mod giving;
 mod last_byte;
 mod leaves;
+mod lengths;
 mod lookup;
 mod pages;
 mod passed;

@@ -195,7 +195,8 @@ impl Subject {
             }
             8 => {
                 reference.sought = true;
-                self.swarm.resume(now, id, length);
+                let held = self.rng.below(length + 1);
+                self.swarm.resume(now, id, length, held);
             }
             9 => {
                 let only = self.rng.below(self.sources.len() as u64) as usize;

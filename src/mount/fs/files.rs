@@ -26,8 +26,13 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             return opening.done(Err(Errno::ESTALE));
         };
         // Whatever has become of the content at its source.
-        if let Some(passage) = self.inodes.pass_along(ino) {
-            return opening.done(Ok(self.handle(ino, OpenMode::Passed, Some(passage), None)));
+        match self.inodes.pass_along(ino) {
+            Ok(Some(passage)) => {
+                let handle = self.handle(ino, OpenMode::Passed, Some(passage), None);
+                return opening.done(Ok(handle));
+            }
+            Ok(None) => {}
+            Err(errno) => return opening.done(Err(errno)),
         }
         match self.source.open(id) {
             Ok(reader) => {

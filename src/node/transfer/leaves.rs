@@ -82,6 +82,20 @@ impl Transfer {
         self.state().claimed
     }
 
+    /// Whether the length is proven: it is when the last leaf is. A leaf is bound to its place in
+    /// the content, and the end of a tree to the number of its leaves.
+    pub fn length_is_proven(&self) -> bool {
+        let state = self.state();
+        match state.phase {
+            Phase::Arriving => {
+                let last = ByteRange::new(self.length.saturating_sub(1), self.length);
+                state.vouched && state.present.contains(last)
+            }
+            Phase::Proven | Phase::Kept => true,
+            Phase::Wrong => false,
+        }
+    }
+
     /// Whether leaves are verified, by whatever.
     pub fn checks_leaves(&self) -> bool {
         let state = self.state();

@@ -100,3 +100,37 @@ fn a_peer_has_one_claim_and_the_most_claimed_length_wins() {
     assert!(fetch.claims.len() <= MAX_CLAIMS);
     assert_eq!(fetch.favourite(), Some(20));
 }
+
+/// Most say that it is longer: it is gone on with where the rest costs no more than what is here did,
+/// for as long again, and whatever they say once it is proven.
+#[test]
+fn what_is_half_here_is_gone_on_with_for_a_while_though_it_is_outvoted() {
+    let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+    let outvoted = |held: u64, begun: u64| {
+        let mut fetch = Fetch::new(at(begun));
+        fetch.claim(peer(1), 100);
+        assert!(fetch.decide(100));
+        fetch.held = (100, held);
+        fetch.want(at(begun), ByteRange::new(held, 100), Class::Bulk);
+        fetch.claim(peer(2), 200);
+        fetch.claim(peer(3), 200);
+        assert!(fetch.is_outvoted());
+        fetch
+    };
+    assert!(!outvoted(49, 0).goes_on(at(1)));
+    let mut fetch = outvoted(50, 0);
+    assert!(fetch.goes_on(at(1)));
+    assert!(fetch.goes_on(at(5)));
+    assert!(!fetch.goes_on(at(6)));
+    let mut fetch = outvoted(30, 0);
+    fetch.arrive(at(60), ByteRange::new(30, 55));
+    assert!(fetch.goes_on(at(60)));
+    assert!(fetch.goes_on(at(119)));
+    assert!(!fetch.goes_on(at(120)));
+    // What was here of one length does not count for another.
+    assert!(fetch.decide(200));
+    fetch.held = (100, 200);
+    assert!(!fetch.goes_on(at(121)));
+    fetch.length_is_proven = true;
+    assert!(fetch.goes_on(at(1000)));
+}

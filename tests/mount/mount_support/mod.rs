@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::ContentId;
-use cjp2pfs::mount::source::{Backing, Reading, Source, Space, Waiting};
+use cjp2pfs::mount::source::{Backing, Listener, Reading, Source, Space, Waiting};
 use cjp2pfs::mount::{MountError, Mounted, Options};
 use cjp2pfs::node::{ContentInfo, Done, DoneRead, Failure};
 
@@ -56,6 +56,7 @@ struct State {
     reads: AtomicUsize,
     fills: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
+    rotten: Mutex<Vec<Listener>>,
 }
 
 /// The source. Clones are the same.
@@ -85,6 +86,13 @@ impl Fake {
         content.forgotten.store(true, Ordering::SeqCst);
         *content.lookup.lock().unwrap() = lookup;
         content
+    }
+
+    /// The file of this content has rotted.
+    pub fn rots(&self, id: ContentId) {
+        for listener in &*self.0.rotten.lock().unwrap() {
+            listener(&[id]);
+        }
     }
 
     /// How often a lookup came here.
@@ -239,6 +247,10 @@ impl Source for Fake {
         self.get(&id)
             .filter(|content| !content.forgotten.load(Ordering::SeqCst))
             .map(|content| Self::info_of(id, &content))
+    }
+
+    fn on_rotten(&self, listener: Listener) {
+        self.0.rotten.lock().unwrap().push(listener);
     }
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {
