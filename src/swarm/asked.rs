@@ -12,7 +12,7 @@ pub struct Question {
     pub id: ContentId,
     /// The first byte.
     pub offset: u64,
-    /// How many bytes, at most [`MAX_ANSWER`].
+    /// How many bytes, at most [`MAX_ANSWER`](super::MAX_ANSWER).
     pub length: u64,
 }
 
@@ -32,7 +32,7 @@ pub type KnownBlake3 = (ContentId, Option<(Hash, u64)>);
 pub struct Ask {
     /// Who asks.
     pub to: SocketAddr,
-    /// What it asks for. [`Swarm::answer`] wants one answer for each, in this order.
+    /// What it asks for. [`Swarm::answer`](super::Swarm::answer) wants one answer for each, in this order.
     pub questions: Vec<Question>,
     /// Whether it wants to know what is held here; if so, fill `listing`.
     pub list: bool,
