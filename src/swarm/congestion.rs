@@ -42,6 +42,9 @@ const MOST_JITTER: Duration = Duration::from_millis(100);
 const HEAVY_LOSS: f64 = 0.25;
 /// The same where a queue stands as well.
 const HEAVY_LOSS_WITH_QUEUE: f64 = 0.10;
+/// A timeout is doubled up to this, or once. It needs no more: a silent peer is spared by its bench, and
+/// who waits for what was asked of it is to be tried for again.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Timeouts in a row that make a silence.
 pub(super) const SILENT: u32 = 2;
 
@@ -176,6 +179,11 @@ impl Congestion {
         self.timeouts
     }
 
+    /// Whether it has not answered for so long that the path may be gone.
+    pub fn is_silent(&self) -> bool {
+        self.timeouts >= SILENT
+    }
+
     /// The name of the phase, for people.
     pub fn phase(&self) -> &'static str {
         match self.phase {
@@ -192,7 +200,7 @@ impl Congestion {
     /// the least round trip was had when few were on their way. So the window spans what stands above
     /// it as well, up to the queue that is drained.
     pub fn window(&self, length: u64) -> u64 {
-        if self.timeouts >= SILENT {
+        if self.is_silent() {
             return length.saturating_mul(2);
         }
         let first = (10 * length).min((2 * length).max(14_600)).max(4 * length);
@@ -295,7 +303,7 @@ impl Congestion {
 
     /// It has answered; whether that ends a silence of two timeouts and more.
     fn end_silence(&mut self, now: Time) -> bool {
-        let ends = self.timeouts >= SILENT;
+        let ends = self.is_silent();
         if ends {
             self.silent_until = now;
         }
@@ -556,7 +564,8 @@ impl Congestion {
 
     /// How long after the last sending without any answer everything in flight counts as lost.
     pub fn timeout(&self) -> Duration {
-        let doubled = self.rtt.timeout() * (1 << self.timeouts.min(6));
-        doubled.min(Duration::from_secs(8))
+        let once = self.rtt.timeout();
+        let doubled = once * (1 << self.timeouts.min(6));
+        doubled.min(LONGEST_TIMEOUT.max(once * 2))
     }
 }

@@ -27,7 +27,7 @@ const GONE: u32 = 5;
 const LONGEST_BENCH: Duration = Duration::from_secs(8);
 /// The same where somebody waits: reads have limits of a few seconds, and a source that comes back is
 /// to be noticed well within one.
-const LONGEST_URGENT_BENCH: Duration = Duration::from_secs(1);
+const LONGEST_URGENT_BENCH: Duration = Duration::from_millis(500);
 /// How far the reorder threshold may grow.
 const MAX_REORDER: u64 = 256;
 

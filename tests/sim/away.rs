@@ -138,7 +138,7 @@ fn a_read_goes_on_soon_after_the_only_source_is_back() {
             "silent until {:.1} s: read {late:.1?} after that",
             tenth as f64 / 10.0
         );
-        // Half a second in which a last try is waited for, one until the next, and round trips.
+        // A second for which a try is waited for, half of one until the next, and round trips.
         assert!(late < Duration::from_secs(2), "{tenth}: {late:?}");
     }
 }
