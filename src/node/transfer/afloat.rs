@@ -117,17 +117,10 @@ impl Transfer {
         if state.vouched {
             return released;
         }
-        let (strict, rest) = std::mem::take(&mut state.waiters)
-            .into_iter()
-            .partition(|waiter| {
-                let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                given.is_strict()
-            });
-        state.waiters = rest;
-        released.failed = strict
-            .into_iter()
-            .map(|waiter: super::ReadWaiter| (Failure::Disk(errno), waiter.ticket))
-            .collect();
+        state.end_reads(&mut released, |_, waiter| {
+            let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
+            given.is_strict().then_some(Failure::Disk(errno))
+        });
         released
     }
 
@@ -309,20 +302,10 @@ impl State {
             return false;
         };
         afloat.passed = true;
-        let mut index = 0;
-        while let Some(waiter) = self.waiters.get(index) {
-            let never = {
-                let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                self.never(&given, waiter.range, length)
-            };
-            match never {
-                Some(failure) => {
-                    let waiter = self.waiters.swap_remove(index);
-                    released.failed.push((failure, waiter.ticket));
-                }
-                None => index += 1,
-            }
-        }
+        self.end_reads(released, |state, waiter| {
+            let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
+            state.never(&given, waiter.range, length)
+        });
         true
     }
 }

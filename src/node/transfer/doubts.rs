@@ -154,17 +154,10 @@ impl Transfer {
                 state.generation = NUMBER.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let (spoilt, rest) = std::mem::take(&mut state.waiters)
-            .into_iter()
-            .partition(|waiter| {
-                let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
-                given.is_spoilt()
-            });
-        state.waiters = rest;
-        released.failed = spoilt
-            .into_iter()
-            .map(|waiter: super::ReadWaiter| (Failure::WrongContent, waiter.ticket))
-            .collect();
+        state.end_reads(&mut released, |_, waiter| {
+            let given = waiter.given.lock().unwrap_or_else(|e| e.into_inner());
+            given.is_spoilt().then_some(Failure::WrongContent)
+        });
         Ok(released)
     }
 
