@@ -367,46 +367,6 @@ fn beside_an_honest_peer_a_corrupting_one_does_not_win() {
 }
 
 #[test]
-fn an_id_that_nobody_has_is_not_found_in_time() {
-    requires_mount!();
-    // What is answered sooner has not been looked for.
-    const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
-    let place = Place::new();
-    let seeder = Node::seed(
-        Settings::new(place.path("a")),
-        &[&place.file("x", 10).path],
-        1,
-    );
-    let settings = Settings::new(place.path("b"))
-        .peer(seeder.address)
-        .with(&["--lookup-timeout", "4s"]);
-    let mount = Mounted::new(settings, &place.path("mnt"));
-    let unknown = "ab".repeat(32);
-    let look = || {
-        let done = mount.cat(&unknown);
-        assert!(done.stderr.contains("No such file"), "{}", done.stderr);
-        done.took
-    };
-    let first = look();
-    assert!(first < SOON, "{first:?}");
-    // Remembered for a second, in which a busy machine may not come to ask again.
-    assert!(
-        (0..5).any(|_| look() < LOOKUP_LIMIT),
-        "it is looked for each time"
-    );
-    // No id: at once.
-    for name in ["readme.txt", &unknown[1..], "blake3/xyz", "..."] {
-        let done = mount.cat(name);
-        assert!(
-            done.stderr.contains("No such file"),
-            "{name}: {}",
-            done.stderr
-        );
-        assert!(done.took < LOOKUP_LIMIT, "{name}: {:?}", done.took);
-    }
-}
-
-#[test]
 fn every_change_is_refused_as_a_read_only_file_system() {
     requires_mount!();
     let place = Place::new();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    LATER, Mounted, Place, Process, PythonPeer, SOON, Sample, Settings, is_alive, run, wait,
+    LATER, Mounted, Node, Place, Process, PythonPeer, SOON, Sample, Settings, is_alive, run, wait,
 };
 
 /// What is promised in milliseconds, on a machine that is busy with other tests. Without what makes it
@@ -141,6 +141,46 @@ fn beside_a_thousand_stalled_readers_all_else_goes_on() {
         (mount.node.count("operations_waiting") == 0).then_some(())
     });
     mount.umount();
+}
+
+#[test]
+fn an_id_that_nobody_has_is_not_found_in_time() {
+    requires_mount!();
+    // What is answered sooner has not been looked for.
+    const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
+    let place = Place::new();
+    let seeder = Node::seed(
+        Settings::new(place.path("a")),
+        &[&place.file("x", 10).path],
+        1,
+    );
+    let settings = Settings::new(place.path("b"))
+        .peer(seeder.address)
+        .with(&["--lookup-timeout", "4s"]);
+    let mount = Mounted::new(settings, &place.path("mnt"));
+    let unknown = "ab".repeat(32);
+    let look = || {
+        let done = mount.cat(&unknown);
+        assert!(done.stderr.contains("No such file"), "{}", done.stderr);
+        done.took
+    };
+    let first = look();
+    assert!(first < SOON, "{first:?}");
+    // Remembered for a second, in which a busy machine may not come to ask again.
+    assert!(
+        (0..5).any(|_| look() < LOOKUP_LIMIT),
+        "it is looked for each time"
+    );
+    // No id: at once.
+    for name in ["readme.txt", &unknown[1..], "blake3/xyz", "..."] {
+        let done = mount.cat(name);
+        assert!(
+            done.stderr.contains("No such file"),
+            "{name}: {}",
+            done.stderr
+        );
+        assert!(done.took < LOOKUP_LIMIT, "{name}: {:?}", done.took);
+    }
 }
 
 #[test]
