@@ -11,6 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::{ByteRange, ContentHasher, ContentId, Digests, LEAF};
@@ -96,9 +97,11 @@ fn open(dir: &Path) -> Result<Store, StoreError> {
     }
 }
 
-/// What a node does to a store; `tell` hears of what the store has promised.
-fn work(dir: &Path, tell: &mut dyn FnMut(Said)) {
+/// What a node does to a store; `tell` hears of what the store has promised. Content is completed when
+/// it is there, or all of it at once at the end, as a node does that has much to keep.
+fn work(dir: &Path, at_once: bool, tell: &mut (dyn FnMut(Said) + Send)) {
     let store = open(dir).unwrap();
+    let mut there = Vec::new();
     for number in 0..CONTENTS {
         let sample = sample(number);
         if number == 1 && store.open_content(&sample.id).unwrap().is_some() {
@@ -129,17 +132,28 @@ fn work(dir: &Path, tell: &mut dyn FnMut(Said)) {
                 (0..=at).for_each(|leaf| tell(Said::Synced(number, leaf)));
             }
         }
+        if at_once {
+            there.push((number, partial));
+            continue;
+        }
         partial.complete().unwrap();
         tell(Said::Complete(number));
-        store.learned_digests(&sample.digests);
-        if number == 1 {
-            store.pin(&sample.id).unwrap();
-            tell(Said::Pinned(1));
-        }
-        if number == 2 {
-            store.flush().unwrap();
-        }
+        is_complete(&store, number, tell);
     }
+    let told = Mutex::new(&mut *tell);
+    std::thread::scope(|scope| {
+        for (number, partial) in &there {
+            let told = &told;
+            scope.spawn(move || {
+                partial.complete().unwrap();
+                told.lock().unwrap()(Said::Complete(*number));
+            });
+        }
+    });
+    for (number, _) in &there {
+        is_complete(&store, *number, tell);
+    }
+    drop(there);
     tell(Said::MayGo(0));
     tell(Said::MayGo(2));
     tell(Said::MayGo(3));
@@ -148,6 +162,18 @@ fn work(dir: &Path, tell: &mut dyn FnMut(Said)) {
         least_free: None,
     };
     store.collect(Some(limits), false).unwrap();
+}
+
+fn is_complete(store: &Store, number: usize, tell: &mut (dyn FnMut(Said) + Send)) {
+    let sample = sample(number);
+    store.learned_digests(&sample.digests);
+    if number == 1 {
+        store.pin(&sample.id).unwrap();
+        tell(Said::Pinned(1));
+    }
+    if number == 2 {
+        store.flush().unwrap();
+    }
 }
 
 /// Opens what a crash left and compares it with what was said.
@@ -208,7 +234,7 @@ fn check(dir: &Path, said: &BTreeSet<Said>, what: &str) {
 /// It goes on from there to the end.
 fn goes_on(dir: &Path, what: &str) {
     let mut said = BTreeSet::new();
-    work(dir, &mut |it| {
+    work(dir, false, &mut |it| {
         said.insert(it);
     });
     check(dir, &said, &format!("{what}, gone on"));
@@ -230,13 +256,14 @@ fn a_process_that_is_killed() {
     let dir = PathBuf::from(dir);
     let mut log = fs::File::create(dir.with_extension("said")).unwrap();
     recording_disk::end_at(&dir, at.parse().unwrap(), halfway);
-    work(&dir, &mut |said| {
+    let at_once = std::env::var_os("CRASH_AT_ONCE").is_some();
+    work(&dir, at_once, &mut |said| {
         writeln!(log, "{}", said.number()).unwrap();
     });
 }
 
 /// Runs the work in a process that ends at its `at`th change; `false`: it came to its end before.
-fn killed(dir: &Path, at: usize, halfway: bool) -> bool {
+fn killed(dir: &Path, at: usize, halfway: bool, at_once: bool) -> bool {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "a_process_that_is_killed", "--test-threads=1"])
@@ -247,6 +274,9 @@ fn killed(dir: &Path, at: usize, halfway: bool) -> bool {
         .stderr(Stdio::null());
     if halfway {
         command.env("CRASH_HALFWAY", "1");
+    }
+    if at_once {
+        command.env("CRASH_AT_ONCE", "1");
     }
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
@@ -269,13 +299,22 @@ fn killed(dir: &Path, at: usize, halfway: bool) -> bool {
 
 #[test]
 fn killed_at_every_change_it_loses_nothing() {
+    kill_at_every_change(false);
+}
+
+#[test]
+fn killed_while_much_is_completed_at_once_it_loses_nothing() {
+    kill_at_every_change(true);
+}
+
+fn kill_at_every_change(at_once: bool) {
     let place = tempfile::tempdir().unwrap();
     let mut changes = 0;
     for at in 1.. {
         let halfway = at % 2 == 0;
         let dir = place.path().join(at.to_string());
         fs::create_dir(&dir).unwrap();
-        if !killed(&dir, at, halfway) {
+        if !killed(&dir, at, halfway, at_once) {
             break;
         }
         let said = fs::read_to_string(dir.with_extension("said")).unwrap();
@@ -283,7 +322,7 @@ fn killed_at_every_change_it_loses_nothing() {
             .lines()
             .map(|line| Said::of(line.parse().unwrap()))
             .collect();
-        let what = format!("killed at change {at}");
+        let what = format!("killed at change {at}, at once: {at_once}");
         check(&dir, &said, &what);
         if at % 16 == 0 {
             goes_on(&dir, &what);
@@ -297,11 +336,17 @@ fn killed_at_every_change_it_loses_nothing() {
 
 #[test]
 fn after_any_loss_of_power_it_holds_what_it_said() {
+    // One after the other: there is one recorder.
+    lose_power(false);
+    lose_power(true);
+}
+
+fn lose_power(at_once: bool) {
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("store");
     recording_disk::record(&dir);
     let mut count = 0;
-    work(&dir, &mut |said| {
+    work(&dir, at_once, &mut |said| {
         recording_disk::mark(said.number());
         count += 1;
     });
@@ -336,7 +381,7 @@ fn after_any_loss_of_power_it_holds_what_it_said() {
             };
             recording_disk::make(&ops, end, &dir, &to, &mut coin);
             let what = format!(
-                "power lost after change {end} of {}, variant {variant}",
+                "power lost after change {end} of {}, variant {variant}, at once: {at_once}",
                 ops.len()
             );
             check(&to, &said, &what);

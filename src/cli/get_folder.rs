@@ -162,17 +162,23 @@ impl Job {
         if let Some(error) = stop.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let out = listing.entries().iter().filter(|it| it.leads_out()).count();
+        let entries = listing.entries();
+        let out = entries.iter().filter(|it| it.leads_out()).count();
         root.sync_all().with_context(cannot)?;
         self.bar.suspend(|| {
             if out > 0 {
+                let link = |it: &&Entry| matches!(it.what, Listed::Link { .. });
+                let links = entries.iter().filter(link).count();
                 tell(&format!(
-                    "left out: {out} links that lead out of the folder"
+                    "left out: {out} of {links} links, which lead out of the folder"
                 ));
             }
             match self.failed.load(Ordering::Relaxed) {
                 0 => {}
-                failed => tell(&format!("{failed} files and links are missing")),
+                failed => tell(&format!(
+                    "missing: {failed} of {} files, links and folders",
+                    entries.len()
+                )),
             }
         });
         Ok(())

@@ -85,7 +85,7 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
     let hashing = thread::Builder::new()
         .name("seeding".into())
         .spawn(move || {
-            let result = hasher.seed(&paths, once, &*observer);
+            let result = hasher.seed_if_any(&paths, once, &*observer);
             let _ = tell_event.send(Event::Hashed(result));
         })
         .context("cannot start hashing")?;
@@ -105,10 +105,6 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
         let count = shown.seeded.load(Ordering::Relaxed);
         if count == 0 {
             tell("nothing to serve");
-            for path in &named {
-                // It is not remembered that there was nothing.
-                let _ = seeder.unseed(path);
-            }
             outcome = Ok(Outcome::Failed);
             break;
         }

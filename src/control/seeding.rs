@@ -252,7 +252,7 @@ fn run(seeder: &Seeder, paths: &[PathBuf], once: bool, events: mpsc::Sender<Seed
         done: AtomicU64::new(0),
         told: Mutex::new(Instant::now()),
     };
-    match seeder.seed(paths, once, &teller) {
+    match seeder.seed_if_any(paths, once, &teller) {
         Ok(roots) => {
             let files = roots.iter().map(|root| root.files).sum();
             for root in roots {

@@ -6,8 +6,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
@@ -24,6 +25,10 @@ const SYNC_SHARE: u32 = 4;
 /// How long after the last transfer there is nothing better to do: who fetched something is likely
 /// to read it, or to fetch more.
 const QUIET: Duration = Duration::from_secs(3);
+/// Proven content that is kept before anything else is looked at.
+const BATCH: usize = 64;
+/// Of these, how many at once. They wait for the disk, not for the processor.
+const AT_ONCE: usize = 16;
 /// Content whose other hashes are to be learnt; more is learnt when it is asked for again.
 const MAX_TO_LEARN: usize = 4096;
 /// Bytes that are hashed before the queue is looked at again.
@@ -35,6 +40,8 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
     let mut to_learn = left_to_learn(shared);
     let mut learning: Option<Learning> = None;
     let mut learn_from = Instant::now();
+    // What came behind content that is kept together.
+    let mut behind = None;
     loop {
         // A lookup that waits may be for the very id that is to be learnt.
         let quiet = Instant::now() >= learn_from && shared.waiting_for_bytes() == 0;
@@ -44,12 +51,20 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
         } else {
             sync_at.saturating_duration_since(Instant::now())
         };
-        match queue.recv_timeout(wait.min(SYNC_EVERY)) {
+        let next = match behind.take() {
+            Some(next) => Ok(next),
+            None => queue.recv_timeout(wait.min(SYNC_EVERY)),
+        };
+        match next {
             Ok(Keep::Proven(transfer)) => {
-                keep(shared, &transfer);
+                let mut proven = vec![transfer];
+                behind = more_proven(queue, &mut proven);
+                keep_together(shared, &proven);
                 learn_from = Instant::now() + QUIET;
-                if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
-                    to_learn.push_back(transfer.id);
+                for transfer in proven {
+                    if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
+                        to_learn.push_back(transfer.id);
+                    }
                 }
             }
             Ok(Keep::Sync) => {
@@ -109,6 +124,43 @@ fn is_learnt(shared: &Shared, id: ContentId, length: u64) -> bool {
     blake3.is_some_and(|blake3| {
         length <= LEAF || shared.store.may_hold(&ContentId::tree_v2(blake3.hash.0))
     })
+}
+
+/// Takes what else is proven from the queue, up to a batch; gives what came behind it.
+fn more_proven(queue: &Receiver<Keep>, proven: &mut Vec<Arc<Transfer>>) -> Option<Keep> {
+    while proven.len() < BATCH {
+        match queue.try_recv().ok()? {
+            Keep::Proven(transfer) => proven.push(transfer),
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+/// Keeps each of them, several at once: a file system with a journal makes durable together what it
+/// is asked for at the same time, and most of the time that a small file takes is spent waiting for
+/// that. What is done for each, and in which order, is the same as for one alone.
+fn keep_together(shared: &Shared, proven: &[Arc<Transfer>]) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(transfer) = proven.get(next.fetch_add(1, Ordering::Relaxed)) {
+            keep(shared, transfer);
+            shared.backlog.done();
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..AT_ONCE.min(proven.len()) {
+            let spawned = thread::Builder::new()
+                .name("keeping".into())
+                .spawn_scoped(scope, work);
+            // Then it takes longer.
+            if let Err(error) = spawned {
+                debug!(%error, "no thread to keep content");
+                break;
+            }
+        }
+        work();
+    });
 }
 
 fn keep(shared: &Shared, transfer: &Arc<Transfer>) {

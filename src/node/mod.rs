@@ -6,6 +6,7 @@
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
 mod afloat;
+mod backlog;
 mod batches;
 mod blocks;
 pub mod calls;

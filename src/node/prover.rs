@@ -122,6 +122,7 @@ fn is_proven(shared: &Shared, transfer: &Arc<Transfer>) {
     }
     shared.release(transfer, released);
     if transfer.phase() == Phase::Proven {
+        shared.backlog.add();
         let _ = shared.to_keep.send(Keep::Proven(Arc::clone(transfer)));
     } else if transfer.needs_proof() {
         let _ = shared.to_prove.send(Some(Arc::clone(transfer)));

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::backlog::Backlog;
 use super::claims::Claim;
 use super::lookups::Lookup;
 use super::messages::{Arrival, Command, Keep};
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub unsynced: AtomicU64,
     pub to_prove: Sender<Option<Arc<Transfer>>>,
     pub to_keep: Sender<Keep>,
+    pub backlog: Backlog,
     pub stopping: AtomicBool,
     pub transfers: Mutex<HashMap<ContentId, Arc<Transfer>>>,
     /// Partial content of earlier runs that nobody has opened yet, by length.
@@ -139,6 +141,7 @@ impl Shared {
             unsynced: AtomicU64::new(0),
             to_prove,
             to_keep,
+            backlog: Backlog::default(),
             stopping: AtomicBool::new(false),
             transfers: Mutex::default(),
             left_over: Mutex::new(left_over),

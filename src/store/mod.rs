@@ -129,6 +129,8 @@ struct Inner {
     layout: Layout,
     index: Index,
     prefixes: Prefixes,
+    /// Held while a folder of complete content is made durable.
+    making_folder: Mutex<()>,
     open_files: OpenFiles,
     passed: PassedFiles,
     set_aside: Listeners,
@@ -167,6 +169,7 @@ impl Store {
             layout,
             index,
             prefixes,
+            making_folder: Mutex::default(),
             open_files: OpenFiles::new(),
             passed: PassedFiles::default(),
             set_aside: Listeners::default(),
@@ -448,10 +451,14 @@ impl Store {
     fn land(&self, id: &ContentId, length: u64, from: &Path) -> Result<(), StoreError> {
         let folder = self.layout().complete_folder(id);
         let to = self.layout().complete(id);
-        if !folder.is_dir() {
-            create_folder(&folder)?;
-            let above = self.layout().kind_folder(id.kind);
-            sync_folder(&above).map_err(|e| StoreError::io("write", &above, e))?;
+        {
+            // Who finds the folder there relies on its name being durable.
+            let _alone = lock(&self.0.making_folder);
+            if !folder.is_dir() {
+                create_folder(&folder)?;
+                let above = self.layout().kind_folder(id.kind);
+                sync_folder(&above).map_err(|e| StoreError::io("write", &above, e))?;
+            }
         }
         self.0.prefixes.insert(id);
         fs::rename(from, &to)

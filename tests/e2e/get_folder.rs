@@ -116,7 +116,7 @@ fn no_path_leads_out_of_the_folder() {
     }
     let done = run(&mut get(&settings, &links, &target), LATER).ok();
     assert!(
-        done.stderr.contains("1 links that lead out"),
+        done.stderr.contains("left out: 1 of 1 links"),
         "{}",
         done.stderr
     );

@@ -118,6 +118,10 @@ fn a_running_daemon_seeds_what_it_is_told_and_remembers_it() {
     assert!(said.text().contains(&second.sha256), "{}", said.text());
     assert!(said.stderr.contains("serves 1 file"), "{}", said.stderr);
     run(settings.command("seed").arg("--once").arg(&once.path), SOON).ok();
+    // What there is nothing of is not.
+    let nothing = run(settings.command("seed").arg("/dev/null"), SOON).failed(1);
+    let told = "left out: 1 special file\ncjp2pfs: nothing to serve\n";
+    assert!(nothing.ends_with(told), "{nothing}");
     let listed = seeding(&store);
     assert_eq!(listed.len(), 3, "{listed:?}");
     let entry = |listed: &[Value], path: &Path| {
@@ -137,6 +141,9 @@ fn a_running_daemon_seeds_what_it_is_told_and_remembers_it() {
         file.is_in(&place.path("got"));
     }
     node.stop();
+
+    // Without one, what was seeded once is seeded no longer.
+    assert!(entry(&seeding(&store), &once.path).is_none());
 
     // The next one goes on with what is remembered, whatever else it is told to seed.
     let other = place.file("other", 40_000);

@@ -20,7 +20,8 @@ pub fn run(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
         // What would be seeded if one ran.
         Err(ClientError::NoDaemon { .. }) if dir.exists() => {
             let store = Store::open(&dir)?;
-            statuses(&store).into_iter().map(Seeding::from).collect()
+            let all = statuses(&store).into_iter().filter(|root| !root.once);
+            all.map(Seeding::from).collect()
         }
         Err(ClientError::NoDaemon { .. }) => Vec::new(),
         Err(error) => return Err(error.into()),

@@ -23,28 +23,33 @@ const LINES: i32 = 20;
 const FATES: [(&str, &[Kind]); 3] = [
     (
         "only in the listing",
-        &[("empty", "empty"), ("symbolic links", "link")],
+        &[
+            (["empty"; 2], "empty"),
+            (["symbolic link", "symbolic links"], "link"),
+        ],
     ),
-    (
-        "served, but not in the listing",
-        &[("with names that are not UTF-8", "unlisted")],
-    ),
+    ("served, but not in the listing", &[(NOT_TEXT, "unlisted")]),
     (
         "left out",
         &[
-            ("empty", "nothing"),
-            ("hidden", "hidden"),
-            ("special files", "special"),
-            ("unreadable", "unreadable"),
-            ("changing", "changing"),
-            ("too deep", "too-deep"),
-            ("with names that are not UTF-8", "not-text"),
+            (["empty"; 2], "nothing"),
+            (["hidden"; 2], "hidden"),
+            (["special file", "special files"], "special"),
+            (["unreadable"; 2], "unreadable"),
+            (["changing"; 2], "changing"),
+            (["too deep"; 2], "too-deep"),
+            (NOT_TEXT, "not-text"),
         ],
     ),
 ];
 
-/// What a kind is called, and the word of [`skip_words`] for it.
-type Kind = (&'static str, &'static str);
+/// What one of a kind is called, what several are, and the word of [`skip_words`] for it.
+type Kind = ([&'static str; 2], &'static str);
+
+const NOT_TEXT: [&str; 2] = [
+    "with a name that is not UTF-8",
+    "with names that are not UTF-8",
+];
 
 pub struct Shown {
     pub bar: ProgressBar,
@@ -78,7 +83,10 @@ impl Shown {
         for (fate, kinds) in FATES {
             let parts: Vec<String> = kinds
                 .iter()
-                .filter_map(|(name, word)| Some(format!("{} {name}", skipped.get(word)?)))
+                .filter_map(|([one, many], word)| match skipped.get(word)? {
+                    1 => Some(format!("1 {one}")),
+                    count => Some(format!("{count} {many}")),
+                })
                 .collect();
             if !parts.is_empty() {
                 tell(&format!("{fate}: {}", parts.join(", ")));

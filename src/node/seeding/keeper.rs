@@ -68,6 +68,8 @@ impl Default for Options {
 pub struct SeededRoot {
     /// As the user named it.
     pub shown: PathBuf,
+    /// Where it lies.
+    pub path: PathBuf,
     /// Files that are served.
     pub files: u64,
     /// A folder's listing by its SHA-256, or why it has none.
@@ -222,6 +224,28 @@ impl Seeder {
         inner.pass(&roots, &starts, observer)
     }
 
+    /// [`Seeder::seed`]; but what was not seeded before and has nothing to serve is not remembered.
+    ///
+    /// # Errors
+    /// The store fails. What is wrong with a file is told to the observer and ends nothing.
+    pub fn seed_if_any(
+        &self,
+        paths: &[PathBuf],
+        once: bool,
+        observer: &dyn Observer,
+    ) -> Result<Vec<SeededRoot>, StoreError> {
+        let known = self.0.store.roots();
+        let roots = self.seed(paths, once, observer)?;
+        let is_new = |root: &SeededRoot| known.iter().all(|known| known.path != root.path);
+        for root in roots.iter().filter(|root| root.files == 0 && is_new(root)) {
+            // Unless it was published meanwhile, or taken out.
+            if let Err(UnseedError::Store(error)) = self.unseed(&root.path) {
+                return Err(error);
+            }
+        }
+        Ok(roots)
+    }
+
     /// Seeds `path` no longer. Returns how many files that were.
     ///
     /// # Errors
@@ -354,6 +378,7 @@ impl Inner {
             for ((root, start), found) in roots.iter().zip(starts).zip(gathered) {
                 results.push(SeededRoot {
                     shown: start.path().to_owned(),
+                    path: root.clone(),
                     files: found.served.len() as u64,
                     listing: self.finish(root, found)?,
                 });
