@@ -21,6 +21,8 @@ use cjp2pfs::store::{Limits, Store, StoreError};
 const LEAVES: u64 = 5;
 const CONTENTS: usize = 4;
 const LENGTH: u64 = (LEAVES - 1) * LEAF + 100;
+/// Another length, that peers claim.
+const LIE: u64 = LENGTH + LEAF;
 /// How long one killed process may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -111,8 +113,16 @@ fn work(dir: &Path, at_once: bool, tell: &mut (dyn FnMut(Said) + Send)) {
         if store.open_content(&sample.id).unwrap().is_some() {
             continue;
         }
-        let partial = store.partial(&sample.id, LENGTH).unwrap();
+        let mut partial = store.partial(&sample.id, LENGTH).unwrap();
         for at in 0..LEAVES {
+            if number == 3 && at == 2 {
+                // Most peers come to claim another length, and then this one again.
+                let lie = store.partial(&sample.id, LIE).unwrap();
+                lie.write_at(0, &[0xee; LEAF as usize]).unwrap();
+                lie.note_present(ByteRange::at(0, LEAF));
+                lie.sync().unwrap();
+                partial = store.partial(&sample.id, LENGTH).unwrap();
+            }
             let leaf = leaf(at);
             if !partial.holds(leaf) {
                 // What a liar sent is taken back before the right bytes come.

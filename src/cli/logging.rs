@@ -24,7 +24,11 @@ pub fn start(verbose: u8, background: bool) {
         2 => EnvFilter::new("cjp2pfs=debug,info"),
         _ => EnvFilter::new("cjp2pfs=trace,debug"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    // What cannot be told is not told: complaining of that, where that cannot be told either, would
+    // end the thread.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false);
     // A second subscriber cannot be there yet; if it were, it would be good enough.
     let _ = if background {
         builder

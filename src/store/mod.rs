@@ -6,7 +6,8 @@
 //!   made durable. So a file under `complete/` is always whole, and finding it needs no index: the
 //!   path follows from the id.
 //! - Partial content is a sparse file and a map (see [`Partial`]). Of what is in the file, only what
-//!   the map says counts, and the map is written after the data that it speaks of.
+//!   the map says counts, and the map is written after the data that it speaks of. Of one id there may
+//!   be two, of different lengths, as long as nobody knows which is right.
 //! - Completing goes: data and map durable, rename, both folders durable, index entry, index durable,
 //!   map removed. A map without data therefore says "renamed, perhaps not in the index yet", and
 //!   opening the store needs to look at these alone, never at a million complete files.

@@ -5,7 +5,7 @@
 //! have been asked for. Bytes that arrive leave all of these at once, whoever sent them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Time;
@@ -531,8 +531,8 @@ impl Fetch {
     }
 }
 
-/// How many votes the peers of a claim have. One host can have many ports, so each IP has one; on
-/// loopback, where everybody shares one, each port.
+/// How many votes the peers of a claim have. One host can have many ports, so each IP has one, and
+/// public addresses of IPv6 for each /64; on loopback, where everybody shares one, each port.
 #[must_use]
 pub fn votes(by: &BTreeSet<SocketAddr>) -> usize {
     by.iter().map(voter).collect::<BTreeSet<_>>().len()
@@ -545,7 +545,14 @@ pub(super) fn voter(address: &SocketAddr) -> (IpAddr, u16) {
     } else {
         0
     };
-    (address.ip(), port)
+    match address.ip() {
+        // Public ones: on a network of one's own all may have the same /64.
+        IpAddr::V6(ip) if ip.segments()[0] & 0xe000 == 0x2000 => {
+            let network = Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64);
+            (IpAddr::V6(network), port)
+        }
+        ip => (ip, port),
+    }
 }
 
 #[cfg(test)]

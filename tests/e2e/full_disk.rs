@@ -5,11 +5,12 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::ptr;
 
-use crate::common::{LATER, Node, Place, Settings, run, sha256_of};
+use crate::common::{LATER, Node, Place, Settings, can_mount, cjp2pfs, run, sha256_of};
 
 /// More than the disk has room for.
 const LENGTH: usize = 40 << 20;
@@ -54,6 +55,43 @@ impl Drop for Unmount {
         // SAFETY: the path is a C string that outlives the call.
         unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
     }
+}
+
+/// The store's disk is full, and so is that of the daemon's own log.
+#[test]
+fn a_mount_in_the_background_reads_on() {
+    if let Err(why) = can_mount() {
+        println!("skipped: {why}");
+        return;
+    }
+    // SAFETY: it takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 {
+        println!("skipped: only root can mount a tmpfs");
+        return;
+    }
+    let place = Place::new();
+    let file = place.file("file", 5 << 20);
+    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
+    let (disk, at) = (place.folder("disk"), place.folder("mount"));
+    if let Err(error) = small_disk(&disk) {
+        println!("skipped: cannot mount a tmpfs: {error}");
+        return;
+    }
+    let _disk = Unmount(disk.clone());
+    let settings = Settings::new(disk.join("store")).peer(seeder.address);
+    run(settings.command("mount").arg(&at), LATER).ok();
+    let _mount = Unmount(at.clone());
+    let mut filler = fs::File::create(disk.join("filler")).unwrap();
+    for block in [64 << 10, 1] {
+        while filler.write_all(&vec![1; block]).is_ok() {}
+    }
+    let read = run(Command::new("cat").arg(at.join(&file.sha256)), LATER).ok();
+    file.is(&read.stdout);
+    let status = settings.status().expect("the daemon lives");
+    assert!(!status["disk_trouble"].is_null(), "{status}");
+    let mut umount = cjp2pfs();
+    umount.arg("umount").arg("--store").arg(&settings.store);
+    run(umount.arg(&at), LATER).ok();
 }
 
 #[test]

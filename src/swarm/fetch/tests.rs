@@ -134,3 +134,19 @@ fn what_is_half_here_is_gone_on_with_for_a_while_though_it_is_outvoted() {
     fetch.length_is_proven = true;
     assert!(fetch.goes_on(at(1000)));
 }
+
+/// Addresses within a /64 cost nothing.
+#[test]
+fn a_host_has_one_vote_whatever_addresses_it_takes() {
+    let votes_of = |addresses: &[&str]| {
+        let by = addresses.iter().map(|address| address.parse().unwrap());
+        votes(&by.collect())
+    };
+    assert_eq!(votes_of(&["192.0.2.1:1", "192.0.2.1:2"]), 1);
+    assert_eq!(votes_of(&["192.0.2.1:1", "192.0.2.2:1"]), 2);
+    assert_eq!(votes_of(&["127.0.0.1:1", "127.0.0.1:2"]), 2);
+    assert_eq!(votes_of(&["[::1]:1", "[::1]:2"]), 2);
+    assert_eq!(votes_of(&["[2001:db8::1]:1", "[2001:db8::ff:2]:1"]), 1);
+    assert_eq!(votes_of(&["[2001:db8::1]:1", "[2001:db8:0:1::1]:1"]), 2);
+    assert_eq!(votes_of(&["[fe80::1]:1", "[fe80::2]:1", "[fd00::1]:1"]), 3);
+}
