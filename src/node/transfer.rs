@@ -22,7 +22,7 @@ use super::pending::{ReadTicket, ValueTicket};
 use super::pieces::Provenance;
 use super::runs::Unhashed;
 use super::types::ContentInfo;
-use crate::content::{BLOCK, ByteRange, ContentId, LEAF, Proof, RangeSet};
+use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
 use crate::swarm::Class;
 
