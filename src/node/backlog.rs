@@ -48,6 +48,11 @@ impl Backlog {
         *waiting = waiting.saturating_add(1);
     }
 
+    /// Whether so many wait that there will soon be no room.
+    pub fn is_pressing(&self) -> bool {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) > self.most / 2
+    }
+
     /// One waits no more.
     pub fn done(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +71,9 @@ mod tests {
     fn who_adds_to_a_full_backlog_waits_for_room() {
         let backlog = Backlog::of(2);
         backlog.add();
+        assert!(!backlog.is_pressing());
         backlog.add();
+        assert!(backlog.is_pressing());
         let (added, heard) = channel();
         thread::scope(|scope| {
             scope.spawn(|| {

@@ -5,16 +5,16 @@
 //! when there is nothing better to do, so that it can be served by its BLAKE3 id as well.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::messages::Keep;
-use super::shared::{Shared, disk_failure, errno, io_failure};
+use super::shared::{Shared, disk_failure, errno, io_failure, lock};
 use super::transfer::{Phase, Transfer};
 use crate::content::{ByteRange, ContentId, Kind, LEAF};
 use crate::store::{Content, Hashing, StoreError};
@@ -58,12 +58,16 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
         match next {
             Ok(Keep::Proven(transfer)) => {
                 let mut proven = vec![transfer];
-                behind = more_proven(queue, &mut proven);
-                keep_together(shared, &proven);
+                // Else the disk is left to those who wait for it.
+                if shared.backlog.is_pressing() {
+                    behind = more_proven(queue, &mut proven);
+                }
+                let ids: Vec<_> = proven.iter().map(|transfer| transfer.id).collect();
+                keep_together(shared, proven);
                 learn_from = Instant::now() + QUIET;
-                for transfer in proven {
-                    if transfer.id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
-                        to_learn.push_back(transfer.id);
+                for id in ids {
+                    if id.kind != Kind::TreeV2 && to_learn.len() < MAX_TO_LEARN {
+                        to_learn.push_back(id);
                     }
                 }
             }
@@ -140,16 +144,20 @@ fn more_proven(queue: &Receiver<Keep>, proven: &mut Vec<Arc<Transfer>>) -> Optio
 /// Keeps each of them, several at once: a file system with a journal makes durable together what it
 /// is asked for at the same time, and most of the time that a small file takes is spent waiting for
 /// that. What is done for each, and in which order, is the same as for one alone.
-fn keep_together(shared: &Shared, proven: &[Arc<Transfer>]) {
-    let next = AtomicUsize::new(0);
+fn keep_together(shared: &Shared, proven: Vec<Arc<Transfer>>) {
+    let threads = AT_ONCE.min(proven.len());
+    let left = Mutex::new(proven.into_iter());
+    let take = || lock(&left).next();
     let work = || {
-        while let Some(transfer) = proven.get(next.fetch_add(1, Ordering::Relaxed)) {
-            keep(shared, transfer);
+        while let Some(transfer) = take() {
+            keep(shared, &transfer);
+            // Its descriptors are closed first.
+            drop(transfer);
             shared.backlog.done();
         }
     };
     thread::scope(|scope| {
-        for _ in 1..AT_ONCE.min(proven.len()) {
+        for _ in 1..threads {
             let spawned = thread::Builder::new()
                 .name("keeping".into())
                 .spawn_scoped(scope, work);
