@@ -21,6 +21,8 @@ const EACH: u64 = 4 << 20;
 const BLOCK: u64 = 40_960;
 /// Blocks that are being compared at once.
 const AT_ONCE: usize = 16;
+/// How often a third peer is asked for before there is taken to be none: an answer may be lost.
+const MAX_TRIES: u8 = 3;
 /// Accusations that are remembered.
 const MAX_ACCUSED: usize = 32;
 
@@ -32,6 +34,8 @@ struct Asked {
     sender: Sender,
     /// What the second peer gave, if that is not what is here.
     second: Option<(SocketAddr, Vec<u8>)>,
+    /// How often a third has been asked for in vain.
+    tries: u8,
 }
 
 /// What is compared of one transfer, and what followed.
@@ -106,6 +110,7 @@ impl Shared {
         let asked = Asked {
             sender,
             second: None,
+            tries: 0,
         };
         comparisons.asked.insert(block.start, asked);
         let besides = sender.into_iter().collect();
@@ -162,6 +167,18 @@ impl Shared {
     ) -> Option<(Sender, Verdict)> {
         let here = read(transfer, range)?;
         let Some((from, data)) = answer else {
+            if let Some((second, _)) = &asked.second
+                && asked.tries < MAX_TRIES
+            {
+                let besides = asked.sender.into_iter().chain([*second]).collect();
+                let tries = asked.tries + 1;
+                comparisons
+                    .asked
+                    .insert(range.start, Asked { tries, ..asked });
+                let ask = Command::AskAgain(transfer.id, range, besides);
+                self.mailbox.post(ask);
+                return None;
+            }
             // With nobody to ask for a third, the first is believed less: the second was asked for a
             // reason. Should that be wrong, it shows when the whole fails again.
             let (second, _) = asked.second.filter(|_| transfer.has_failed())?;
@@ -185,6 +202,8 @@ impl Shared {
                 self.mailbox.post(ask);
                 None
             }
+            // It gave less than the second, and not where that differs.
+            Some((_, second)) if second.get(..here.len()) == Some(&here) => None,
             Some((second, _)) if data == here => {
                 let by = asked.sender.into_iter().chain([from]).collect();
                 Some((asked.sender, Verdict::AgainstSecond(second, by)))
