@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::index::Entry;
 use super::layout::{Layout, Slot, remove_file};
 use super::room::Limits;
-use super::{Store, lock, partial, uses};
+use super::{Store, lock, partial_files, uses};
 
 /// Entries taken from the index at a time.
 const BATCH: usize = 64;
@@ -180,7 +180,7 @@ impl Store {
         }
         if !dry {
             for slot in Slot::BOTH {
-                partial::remove_files(self.layout(), id, slot)?;
+                partial_files::remove_files(self.layout(), id, slot)?;
             }
             lock(&self.0.room.left).remove(id);
         }

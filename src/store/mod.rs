@@ -43,6 +43,7 @@ mod node_key;
 mod one_leaf;
 mod open_files;
 mod partial;
+mod partial_files;
 mod passed;
 mod prefixes;
 mod published;

@@ -16,7 +16,7 @@ use super::index::{Entry, Index};
 use super::layout::{KINDS, Layout, PartialName, Slot, on_disk, remove_file};
 use super::map::MapFile;
 use super::prefixes::Prefixes;
-use super::{Store, lock, partial};
+use super::{Store, lock, partial, partial_files};
 
 /// Entries added to the index at a time when it is made again.
 const BATCH: usize = 4096;
@@ -91,7 +91,7 @@ impl Store {
                 Some(PartialName::Data(id, slot)) => {
                     match is_there(&layout.partial_map(&id, slot)) {
                         Ok(true) => Ok(()),
-                        Ok(false) => partial::remove_files(layout, &id, slot),
+                        Ok(false) => partial_files::remove_files(layout, &id, slot),
                         Err(error) => Err(error),
                     }
                 }
@@ -129,7 +129,7 @@ impl Store {
                 self.note_left(id, slot);
                 Ok(())
             }
-            None => partial::remove_files(layout, id, slot),
+            None => partial_files::remove_files(layout, id, slot),
         }
     }
 
@@ -147,7 +147,7 @@ impl Store {
             self.layout().partial_data(id, slot),
             self.layout().partial_map(id, slot),
         );
-        let blank = partial::open_for_writing(&map).and_then(|file| MapFile::is_blank(&file));
+        let blank = partial_files::open_for_writing(&map).and_then(|file| MapFile::is_blank(&file));
         if !blank.map_err(|e| StoreError::io("read", &map, e))? {
             return Ok(());
         }

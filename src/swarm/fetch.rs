@@ -59,6 +59,8 @@ pub(super) struct Fetch {
     pub claims: BTreeMap<u64, BTreeSet<SocketAddr>>,
     /// Whether that is proven: nobody's claim changes it.
     pub length_is_proven: bool,
+    /// The one that had to make room last.
+    dropped_claim: u64,
     /// When the claims are counted.
     pub decide_at: Option<Time>,
     /// Since when most claim another length than the one that was decided on.
@@ -102,6 +104,7 @@ impl Fetch {
         Self {
             length: None,
             claims: BTreeMap::new(),
+            dropped_claim: 0,
             length_is_proven: false,
             decide_at: None,
             outvoted_at: None,
@@ -416,8 +419,25 @@ impl Fetch {
             by.remove(&peer);
             !by.is_empty()
         });
+        if self.claims.len() >= MAX_CLAIMS && !self.claims.contains_key(&length) {
+            self.drop_lonely_claim();
+        }
         if self.claims.len() < MAX_CLAIMS || self.claims.contains_key(&length) {
             self.claims.entry(length).or_default().insert(peer);
+        }
+    }
+
+    /// Gives up a length that one peer alone claims, whichever has the turn: liars who were first do
+    /// not keep the truth out. Who is right says it again with every answer.
+    fn drop_lonely_claim(&mut self) {
+        let lonely = |(claimed, by): (&u64, &BTreeSet<SocketAddr>)| {
+            (by.len() == 1 && self.length != Some(*claimed)).then_some(*claimed)
+        };
+        let after = self.claims.range(self.dropped_claim.saturating_add(1)..);
+        let turn = after.chain(&self.claims).find_map(lonely);
+        if let Some(claimed) = turn {
+            self.claims.remove(&claimed);
+            self.dropped_claim = claimed;
         }
     }
 

@@ -101,6 +101,32 @@ fn a_peer_has_one_claim_and_the_most_claimed_length_wins() {
     assert_eq!(fetch.favourite(), Some(20));
 }
 
+#[test]
+fn liars_who_were_first_do_not_keep_a_length_out() {
+    let mut fetch = Fetch::new(Time::ZERO);
+    fetch.claim(peer(201), 7);
+    fetch.claim(peer(202), 7);
+    fetch.length = Some(7);
+    let liars = MAX_CLAIMS as u8 + 4;
+    for liar in 0..liars {
+        fetch.claim(peer(liar), 1000 + u64::from(liar));
+    }
+    for honest in 100..103 {
+        fetch.claim(peer(honest), 50);
+    }
+    assert_eq!(fetch.favourite(), Some(50));
+    for liar in 0..liars {
+        fetch.claim(peer(liar), 2000 + u64::from(liar));
+    }
+    assert_eq!(fetch.claims.len(), MAX_CLAIMS);
+    assert_eq!(
+        fetch.favourite(),
+        Some(50),
+        "only what is lonely makes room"
+    );
+    assert!(fetch.claims.contains_key(&7));
+}
+
 /// Most say that it is longer: it is gone on with where the rest costs no more than what is here did,
 /// for as long again, and whatever they say once it is proven.
 #[test]
