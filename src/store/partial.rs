@@ -266,7 +266,10 @@ impl Partial {
         let _open = self.open_for_write(offset, data)?;
         holes::for_each_stretch(data, |start, stretch| {
             let offset = offset + start as u64;
-            let written = self.0.direct.write_at(&self.0.data, stretch, offset);
+            let written = match holes::is_zero(stretch) {
+                true => 0,
+                false => self.0.direct.write_at(&self.0.data, stretch, offset),
+            };
             holes::write_all_at(&self.0.data, &stretch[written..], offset + written as u64)
         })?;
         self.is_on_disk(offset, data);

@@ -90,12 +90,15 @@ fn flash_crowd(seed: u64, nodes: usize, length: u64) -> Outcome {
             / length as f64,
     };
     println!(
-        "{:<34} {} of {nodes} done, first {:.1} s, median {:.1} s, last {:.1} s, the seed gave {:.1} of {:.1} \
+        "{:<34} {} of {nodes} done, first {:.1} s, median {:.1} s, 99% {:.1} s, last {:.1} s, the seed gave {:.1} of {:.1} \
          copies, overhead {:.3}, queue-dropped {dropped}, {} events in {:.1} s of wall time",
         "a flash crowd",
         ends.len(),
         ends.first().copied().unwrap_or(f64::INFINITY),
         ends.get(ends.len() / 2).copied().unwrap_or(f64::INFINITY),
+        ends.get(ends.len() * 99 / 100)
+            .copied()
+            .unwrap_or(f64::INFINITY),
         outcome.last,
         outcome.copies,
         world.node(0).served as f64 / length as f64,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cjp2pfs::content::{ByteRange, ContentId, LEAF, RangeSet};
-use cjp2pfs::store::{Partial, Store};
+use cjp2pfs::store::{AlignedBuffer, Partial, Store};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -272,6 +272,44 @@ fn zeros_take_no_disk_wherever_they_are_written() {
     for (at, byte) in ones.iter().enumerate() {
         let hole = (from..from + 3 * LEAF as usize).contains(&at);
         assert_eq!(*byte, u8::from(!hole), "{at}");
+    }
+}
+
+/// Runs that go past the page cache, half of each zeros: those take no disk, also in the place of other
+/// bytes.
+#[test]
+fn zeros_take_no_disk_past_the_page_cache() {
+    use std::os::unix::fs::MetadataExt;
+    const RUN: usize = 1 << 20;
+    const RUNS: usize = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let partial = open(dir.path());
+    let used = || fs::metadata(path(dir.path(), "data")).unwrap().blocks() * 512;
+    let write = |first: u8, second: u8| {
+        let mut run = AlignedBuffer::new(RUN);
+        run.append(&[first; RUN / 2]);
+        run.append(&[second; RUN / 2]);
+        for number in 0..RUNS {
+            let start = (number * RUN) as u64;
+            partial.write_past_cache(start, run.bytes()).unwrap();
+        }
+        partial.note_present(ByteRange::at(0, (RUNS * RUN) as u64));
+        partial.sync().unwrap();
+    };
+    let slack = 64 << 10;
+    write(0, 0);
+    assert!(used() < slack, "{}", used());
+    write(0, 1);
+    let half = (RUNS * RUN / 2) as u64;
+    assert!((half..half + slack).contains(&used()), "{}", used());
+    write(2, 0);
+    assert!((half..half + slack).contains(&used()), "{}", used());
+    let mut found = vec![7; RUNS * RUN];
+    partial.read_at(0, &mut found).unwrap();
+    for run in found.chunks(RUN) {
+        let (first, second) = run.split_at(RUN / 2);
+        assert!(first.iter().all(|byte| *byte == 2));
+        assert!(second.iter().all(|byte| *byte == 0));
     }
 }
 
