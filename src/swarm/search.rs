@@ -22,6 +22,11 @@ const MAX_HINTS: usize = 64;
 const MAX_ASKED: usize = 2048;
 /// Questions to one peer before its silence is taken for good, for a while.
 const MAX_TRIES: u8 = 4;
+/// The same, and the longest wait between them, as long as nobody at all has said anything: then more
+/// likely the questions are lost than all of them have nothing to say. A network that has been down, or
+/// a sole contact with too much to do, must not cost half a minute more.
+const MAX_UNHEARD_TRIES: u8 = 12;
+const UNHEARD_WAIT: Duration = Duration::from_millis(1600);
 /// After this long a silent peer may be asked anew.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// After this long one that asks us for the same may be.
@@ -66,6 +71,8 @@ pub(super) struct Search {
     asked: BTreeMap<SocketAddr, Asked>,
     hints: BTreeSet<SocketAddr>,
     waves: u32,
+    /// Whether anybody who was asked has said anything.
+    is_heard: bool,
     /// When the next wave is due.
     pub next: Time,
 }
@@ -76,6 +83,7 @@ impl Search {
             asked: BTreeMap::new(),
             hints: BTreeSet::new(),
             waves: 0,
+            is_heard: false,
             next: now,
         }
     }
@@ -116,13 +124,14 @@ impl Search {
         match self.asked.get(&peer) {
             None => self.asked.len() < MAX_ASKED,
             Some(asked) => {
-                let waited = now.since(asked.last);
-                if asked.answered || asked.tries >= MAX_TRIES {
-                    waited >= ASK_AGAIN
-                } else {
-                    // The question or its answer may have been lost.
-                    waited >= Duration::from_millis(400) * (1 << asked.tries)
-                }
+                // The question or its answer may have been lost.
+                let doubled = Duration::from_millis(400) * (1 << asked.tries.min(MAX_TRIES));
+                let wait = match (asked.answered, self.is_heard) {
+                    (false, false) if asked.tries < MAX_UNHEARD_TRIES => doubled.min(UNHEARD_WAIT),
+                    (false, true) if asked.tries < MAX_TRIES => doubled,
+                    _ => ASK_AGAIN,
+                };
+                now.since(asked.last) >= wait
             }
         }
     }
@@ -156,6 +165,7 @@ impl Search {
     /// Notes that `peer` answered, with content or with a "no".
     pub fn answered(&mut self, now: Time, peer: SocketAddr, said: Said) {
         if let Some(asked) = self.asked.get_mut(&peer) {
+            self.is_heard = true;
             asked.answered = true;
             asked.said = match (said, asked.said) {
                 // Not every answer tells the length again.
@@ -173,6 +183,7 @@ impl Search {
         if let Some(asked) = self.asked.get_mut(&peer)
             && matches!(asked.said, None | Some((_, Said::Others(_))))
         {
+            self.is_heard = true;
             asked.said = Some((now, Said::Others(count)));
         }
     }
@@ -249,16 +260,25 @@ mod tests {
     #[test]
     fn a_silent_peer_is_asked_a_few_times_and_then_rests() {
         let peer: SocketAddr = "192.0.2.1:24254".parse().unwrap();
-        let mut search = Search::new(Time::ZERO);
-        let mut questions = 0;
-        for tick in 0..250 {
-            let now = Time::from_start(Duration::from_millis(100) * tick);
-            if search.may_ask(now, peer) {
-                search.ask(now, peer);
-                questions += 1;
+        let other: SocketAddr = "192.0.2.2:24254".parse().unwrap();
+        for (heard, tries) in [(true, MAX_TRIES), (false, MAX_UNHEARD_TRIES)] {
+            let mut search = Search::new(Time::ZERO);
+            if heard {
+                search.ask(Time::ZERO, other);
+                search.answered(Time::ZERO, other, Said::No);
             }
+            let mut asked_at = Vec::new();
+            for tick in 0..300 {
+                let now = Time::from_start(Duration::from_millis(100) * tick);
+                if search.may_ask(now, peer) {
+                    search.ask(now, peer);
+                    asked_at.push(now);
+                }
+            }
+            assert_eq!(asked_at.len(), usize::from(tries));
+            let wait = asked_at.windows(2).map(|two| two[1].since(two[0])).max();
+            assert!(heard || wait == Some(UNHEARD_WAIT), "{wait:?}");
         }
-        assert_eq!(questions, u32::from(MAX_TRIES));
     }
 
     #[test]
