@@ -131,17 +131,19 @@ fn at_the_end_a_read_waits_is_interrupted_or_ends() {
         &place.path("cat.stderr"),
     );
     wait("what is there", LATER, || starts_with(&out, &all));
-    // What it asked to get so far is not counted, though a busy peer writes its counters late.
+    // It asks about once a second. A busy peer writes its counters late, so what it asked to get so far
+    // is let pass first.
+    let ask = |count: u64| {
+        let before = asked();
+        wait("the stream to be asked for", LATER, || {
+            (asked() >= before + count).then_some(())
+        });
+    };
+    ask(5);
     let start = Instant::now();
-    let before = asked();
-    wait("the stream to be asked for", LATER, || {
-        (asked() > before + 10).then_some(())
-    });
-    println!("asked ten times in {:?}", start.elapsed());
-    assert!(
-        start.elapsed() > Duration::from_millis(500),
-        "asked too often"
-    );
+    ask(6);
+    println!("asked six times in {:?}", start.elapsed());
+    assert!(start.elapsed() > Duration::from_secs(2), "asked too often");
     cat.kill();
     mount.umount();
 }
