@@ -1,4 +1,4 @@
-//! Long runs of content, written and read past the page cache.
+//! Long runs of arriving content, written past the page cache.
 //!
 //! Who fetches a file that nobody reads yet needs no copy of it in the page cache. Writing it there
 //! was the dearest part of a fetch: the kernel took 0.35 to 1.5 s of a core for 1 GiB (looking for
@@ -66,49 +66,6 @@ impl AlignedBuffer {
     }
 }
 
-impl AlignedBuffer {
-    /// Has `read` fill it from the start; it returns how many bytes it holds then.
-    pub(super) fn fill(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        self.length = 0;
-        let room = &mut self.memory[self.start..self.start + self.capacity];
-        let most = room.len();
-        self.length = read(room)?.min(most);
-        Ok(())
-    }
-}
-
-/// A way to read a file as the disk has it, whatever the page cache says.
-pub(super) struct DirectReader(Option<File>);
-
-impl DirectReader {
-    /// Where the file system knows no such reads, all is read in the usual way.
-    pub fn of(file: &File) -> Self {
-        Self(open(file, OpenOptions::new().read(true)).ok())
-    }
-
-    /// Fills `buffer` from `offset`, a multiple of [`ALIGNMENT`], of a file of `length` bytes, as far
-    /// as both go. What cannot be read so is read by `otherwise`.
-    pub fn read_at(
-        &self,
-        buffer: &mut AlignedBuffer,
-        offset: u64,
-        length: u64,
-        otherwise: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        buffer.fill(|room| {
-            let due = length.saturating_sub(offset).min(room.len() as u64);
-            let read = self.0.as_ref().map(|file| file.read_at(room, offset));
-            match read {
-                Some(Ok(read)) if read as u64 >= due => Ok(due as usize),
-                _ => otherwise(room),
-            }
-        })
-    }
-}
-
 /// A second way into a file, past the page cache; opened when it is first needed.
 #[derive(Default)]
 pub(super) struct DirectFile(OnceLock<Option<File>>);
@@ -124,10 +81,7 @@ impl DirectFile {
         if !aligned || length < SHORTEST {
             return 0;
         }
-        let Some(direct) = self
-            .0
-            .get_or_init(|| open(file, OpenOptions::new().write(true)).ok())
-        else {
+        let Some(direct) = self.0.get_or_init(|| open(file).ok()) else {
             return 0;
         };
         // Whatever is wrong, the usual way finds out as well, and says it.
@@ -139,8 +93,10 @@ impl DirectFile {
 }
 
 /// Opens an open file once more, whatever has become of its name.
-fn open(file: &File, how: &mut OpenOptions) -> io::Result<File> {
-    how.custom_flags(libc::O_DIRECT)
+fn open(file: &File) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
@@ -171,29 +127,6 @@ mod tests {
             file.read_exact_at(&mut found, 1 << 20).unwrap();
             assert_eq!(found, content[..1 << 20]);
         }
-    }
-
-    #[test]
-    fn what_is_read_past_the_page_cache_is_what_was_written() {
-        let file = tempfile::tempfile().unwrap();
-        let content = noise((1 << 20) + 12_345);
-        file.write_all_at(&content, 0).unwrap();
-        let length = content.len() as u64;
-        for reader in [DirectReader::of(&file), DirectReader(None)] {
-            let mut buffer = AlignedBuffer::new(1 << 20);
-            let mut found = Vec::new();
-            while found.len() < content.len() {
-                let at = found.len() as u64;
-                let usual = |room: &mut [u8]| file.read_at(room, at);
-                reader.read_at(&mut buffer, at, length, usual).unwrap();
-                found.extend_from_slice(buffer.bytes());
-            }
-            assert_eq!(found, content);
-        }
-        let mut buffer = AlignedBuffer::new(ALIGNMENT);
-        let lost = |_: &mut [u8]| Err(io::ErrorKind::Other.into());
-        assert!(DirectReader(None).read_at(&mut buffer, 0, 1, lost).is_err());
-        assert!(buffer.bytes().is_empty());
     }
 
     #[test]

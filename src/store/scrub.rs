@@ -4,8 +4,8 @@
 //! the content, and its owner may look at what became of it.
 //!
 //! Several files are read at once, and a long one is read and hashed side by side, so that the disk
-//! or the hash is always at work. It is read past the page cache where that can be: the question is
-//! what the disk has, and the processor has enough to do with the hash.
+//! or the hash is always at work. What the page cache has of a file is dropped first, where it can
+//! be: the question is what the disk has.
 
 use std::fs;
 use std::io;
@@ -21,7 +21,6 @@ use tracing::warn;
 
 use crate::content::{ContentId, Kind, Proof, tree};
 
-use super::direct::{AlignedBuffer, DirectReader};
 use super::error::StoreError;
 use super::file::Content;
 use super::layout::{create_folder, kind_name, sync_folder};
@@ -246,11 +245,10 @@ fn is_right(id: &ContentId, content: &Content) -> io::Result<bool> {
         proof.update(buffer.get(..read).unwrap_or_default());
         return Ok(proof.holds());
     }
-    let direct = DirectReader::of(content.file());
-    let (full, filled) = sync_channel::<AlignedBuffer>(AHEAD);
-    let (empty, emptied) = sync_channel::<AlignedBuffer>(AHEAD + 1);
+    let (full, filled) = sync_channel::<Vec<u8>>(AHEAD);
+    let (empty, emptied) = sync_channel::<Vec<u8>>(AHEAD + 1);
     for _ in 0..=AHEAD {
-        let _ = empty.send(AlignedBuffer::new(CHUNK));
+        let _ = empty.send(vec![0; CHUNK]);
     }
     thread::scope(|scope| {
         let reading = scope.spawn(move || -> io::Result<()> {
@@ -259,9 +257,10 @@ fn is_right(id: &ContentId, content: &Content) -> io::Result<bool> {
                 let Ok(mut buffer) = emptied.recv() else {
                     break;
                 };
-                let usual = |room: &mut [u8]| content.read_at(at, room);
-                direct.read_at(&mut buffer, at, content.length(), usual)?;
-                at += buffer.bytes().len() as u64;
+                buffer.resize(CHUNK, 0);
+                let read = content.read_at(at, &mut buffer)?;
+                buffer.truncate(read);
+                at += read as u64;
                 if full.send(buffer).is_err() {
                     break;
                 }
@@ -269,7 +268,7 @@ fn is_right(id: &ContentId, content: &Content) -> io::Result<bool> {
             Ok(())
         });
         while let Ok(buffer) = filled.recv() {
-            proof.update(buffer.bytes());
+            proof.update(&buffer);
             let _ = empty.send(buffer);
         }
         reading
