@@ -569,3 +569,6 @@ impl Congestion {
         doubled.min(LONGEST_TIMEOUT.max(once * 2))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,10 +144,10 @@ fn a_read_goes_on_soon_after_the_only_source_is_back() {
 }
 
 /// The only source stands still in mid-transfer, as a laptop does whose lid is shut, and answers all that
-/// has queued up when it goes on, some of it too late and some not at all. The round trips of that tell
-/// nothing about the path: what is lost next is noticed as soon as before.
+/// has queued up when it goes on, some of it too late and some not at all: the transfer goes on at once.
+/// That the round trips of that are not believed is shown by the unit tests of `congestion`.
 #[test]
-fn a_suspended_source_is_as_near_as_before() {
+fn a_suspended_source_is_gone_on_with_at_once() {
     let what = Synthetic::new(104, LENGTH);
     let mut world = World::new(104);
     let source = world.add_node(1, &access(), Node::new(1041, &[]).holding(what));
