@@ -23,6 +23,7 @@
 mod afloat;
 mod cache;
 mod direct;
+mod disk_ahead;
 mod error;
 mod eviction;
 mod file;
