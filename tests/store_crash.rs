@@ -320,28 +320,30 @@ fn killed_while_much_is_completed_at_once_it_loses_nothing() {
 fn kill_at_every_change(at_once: bool) {
     let place = tempfile::tempdir().unwrap();
     let mut changes = 0;
-    for at in 1.. {
-        let halfway = at % 2 == 0;
-        let dir = place.path().join(at.to_string());
-        fs::create_dir(&dir).unwrap();
-        if !killed(&dir, at, halfway, at_once) {
-            break;
+    'all: for at in 1.. {
+        // Before the change, and in the middle of it.
+        for halfway in [false, true] {
+            let dir = place.path().join(at.to_string());
+            fs::create_dir(&dir).unwrap();
+            if !killed(&dir, at, halfway, at_once) {
+                break 'all;
+            }
+            let said = fs::read_to_string(dir.with_extension("said")).unwrap();
+            let said = said
+                .lines()
+                .map(|line| Said::of(line.parse().unwrap()))
+                .collect();
+            let what = format!("killed at change {at}, halfway: {halfway}, at once: {at_once}");
+            check(&dir, &said, &what);
+            if at % 16 == 0 {
+                goes_on(&dir, &what);
+            }
+            fs::remove_dir_all(&dir).unwrap();
         }
-        let said = fs::read_to_string(dir.with_extension("said")).unwrap();
-        let said = said
-            .lines()
-            .map(|line| Said::of(line.parse().unwrap()))
-            .collect();
-        let what = format!("killed at change {at}, at once: {at_once}");
-        check(&dir, &said, &what);
-        if at % 16 == 0 {
-            goes_on(&dir, &what);
-        }
-        fs::remove_dir_all(&dir).unwrap();
         changes = at;
     }
     assert!(changes > 100, "only {changes} changes were seen");
-    println!("killed at each of {changes} changes");
+    println!("killed at each of {changes} changes, before it and in the middle of it");
 }
 
 #[test]

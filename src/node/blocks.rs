@@ -19,7 +19,9 @@ use super::messages::Command;
 use super::pieces::{Piece, sole_sender};
 use super::shared::{Shared, lock};
 use super::transfer::Transfer;
-use crate::content::{BlockList, BlockListError, ByteRange, ContentId, Hash, Kind, MAX_BLOCK_LIST};
+use crate::content::{
+    BlockList, BlockListError, ByteRange, ContentId, Hash, Kind, MAX_BLOCK_LIST, RangeSet,
+};
 use crate::store::StoreError;
 
 /// How often one block may be wrong before it is the list that is taken for wrong.
@@ -197,7 +199,7 @@ impl Shared {
         check.on_trial = next.is_some();
         drop(slot);
         transfer.doubt_unhashed(range);
-        self.fetch_doubted(transfer);
+        self.fetch_doubted(transfer, &RangeSet::from_iter([range]));
         false
     }
 }

@@ -231,7 +231,7 @@ impl Shared {
         {
             // After its bytes are given up: should the whole fail before, that says nothing of this.
             let mut comparisons = transfer.comparisons();
-            if doubted > 0 {
+            if !doubted.is_empty() {
                 // Whatever else is being compared, this is to be fetched first.
                 comparisons.begin_anew();
             }
@@ -242,15 +242,16 @@ impl Shared {
                 comparisons.late.insert(peer);
             }
         }
-        if doubted > 0 {
-            self.fetch_doubted(transfer);
+        if !doubted.is_empty() {
+            self.fetch_doubted(transfer, &doubted);
         }
     }
 
-    /// Fetches again what was taken for wrong.
-    pub(super) fn fetch_doubted(&self, transfer: &Arc<Transfer>) {
+    /// Fetches again what was taken for wrong, and no more: what else is lacking is on its way, or has
+    /// come and is being written.
+    pub(super) fn fetch_doubted(&self, transfer: &Arc<Transfer>, doubted: &RangeSet) {
         self.cache.forget(&transfer.id);
-        for range in transfer.lacking(ByteRange::new(0, transfer.length)) {
+        for range in doubted.iter() {
             self.mailbox.post(Command::Refetch(transfer.id, range));
         }
         self.want_anew(transfer);

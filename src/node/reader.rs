@@ -205,7 +205,7 @@ impl Reader {
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
                 if let Some(fresh) = fresh {
-                    content.will_need(fresh);
+                    content.read_ahead(fresh);
                 }
                 None
             }

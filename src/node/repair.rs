@@ -115,8 +115,8 @@ impl Shared {
                 }
             }
         }
-        if doubted > 0 {
-            self.fetch_doubted(transfer);
+        if !doubted.is_empty() {
+            self.fetch_doubted(transfer, &doubted);
         }
     }
 
@@ -128,11 +128,11 @@ impl Shared {
             return false;
         }
         let doubted = transfer.doubt_senders(&late, &RangeSet::new());
-        debug!(id = %transfer.id, doubted, "bytes of liars that came late");
-        if doubted > 0 {
-            self.fetch_doubted(transfer);
+        debug!(id = %transfer.id, bytes = doubted.bytes(), "bytes of liars that came late");
+        if !doubted.is_empty() {
+            self.fetch_doubted(transfer, &doubted);
         }
-        doubted > 0
+        !doubted.is_empty()
     }
 
     /// A peer was taken for a liar because others contradicted it, and what they sent in its place is
@@ -159,11 +159,12 @@ impl Shared {
         debug!(%id, %peer, "the one that others contradicted is believed");
         self.mailbox.post(Command::Reinstate(id));
         self.mailbox.post(Command::Only(id, Some(peer)));
-        if transfer.doubt_all_but(peer) == 0 {
+        let doubted = transfer.doubt_all_but(peer);
+        if doubted.is_empty() {
             // All of it is its own, and wrong.
             return false;
         }
-        self.fetch_doubted(transfer);
+        self.fetch_doubted(transfer, &doubted);
         true
     }
 

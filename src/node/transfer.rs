@@ -6,6 +6,7 @@ mod leaves;
 mod limits;
 mod proof;
 mod story;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +25,6 @@ use super::runs::Unhashed;
 use super::types::ContentInfo;
 use crate::content::{ByteRange, ContentId, LEAF, Proof, RangeSet};
 use crate::store::Partial;
-use crate::swarm::Class;
 
 use afloat::Afloat;
 pub(super) use afloat::LetGo;
@@ -368,36 +368,6 @@ impl Transfer {
         Admission::Waits(state.lacking(wanted))
     }
 
-    /// Sets what `reader` expects to read; returns the parts of `fresh` that are not here.
-    pub fn expect(&self, reader: u64, windows: Vec<ByteRange>, fresh: ByteRange) -> Vec<ByteRange> {
-        let mut state = self.state();
-        if state.phase != Phase::Arriving {
-            return Vec::new();
-        }
-        state.ahead.insert(reader, windows);
-        state.lacking(fresh)
-    }
-
-    /// Wants all of it from now on; returns what is not here, or nothing if that was so already.
-    pub fn complete_in_bulk(&self, why: Bulk) -> Vec<ByteRange> {
-        let mut state = self.state();
-        let already = state.bulk();
-        match why {
-            Bulk::Handle => state.bulk_for_handles = true,
-            Bulk::Fetch => state.bulk_for_fetches = true,
-        }
-        if state.afloat.is_some() {
-            // There is no place for all of it.
-            state.bulk_for_handles = false;
-            state.bulk_for_fetches = false;
-            return Vec::new();
-        }
-        if already || state.phase != Phase::Arriving {
-            return Vec::new();
-        }
-        state.lacking(ByteRange::new(0, self.length))
-    }
-
     /// Adds somebody who waits for all of it; gives the waiter back where it has come to its end.
     pub fn await_whole(&self, waiter: WholeWaiter) -> Result<(), (Phase, WholeWaiter)> {
         let mut state = self.state();
@@ -443,11 +413,6 @@ impl Transfer {
         self.state().lacking(range)
     }
 
-    /// What is lacking of all that is wanted now.
-    pub fn lacking_of_wanted(&self) -> Vec<ByteRange> {
-        self.wants().into_iter().map(|(range, _)| range).collect()
-    }
-
     /// The disk may have lost what it had not made durable: only `kept` is here still. The proof
     /// begins anew.
     pub fn only_kept(&self, kept: &RangeSet) {
@@ -476,33 +441,6 @@ impl Transfer {
     /// The prover could not read what is here: it is done with this content until more arrives.
     pub fn unreadable(&self) {
         self.state().queued_for_proof = false;
-    }
-
-    /// Everything that is wanted now: what reads wait for, what handles expect, the rest in bulk.
-    pub fn wants(&self) -> Vec<(ByteRange, Class)> {
-        let state = self.state();
-        if state.phase != Phase::Arriving {
-            return Vec::new();
-        }
-        let whole = ByteRange::new(0, self.length);
-        let mut wants = Vec::new();
-        let mut add = |range: ByteRange, class: Class| {
-            wants.extend(state.lacking(range).into_iter().map(|gap| (gap, class)));
-        };
-        for waiter in &state.waiters {
-            let wanted = state.wanted_for(&waiter.given, waiter.range, self.length);
-            add(wanted, Class::Urgent);
-        }
-        for range in state.ahead.values().flatten() {
-            add(*range, Class::ReadAhead);
-        }
-        for range in state.sought.iter() {
-            add(range, Class::ReadAhead);
-        }
-        if state.bulk() {
-            add(whole, Class::Bulk);
-        }
-        wants
     }
 
     /// Whether something was written since this was last asked.

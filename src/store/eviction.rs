@@ -10,6 +10,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use tracing::warn;
@@ -20,7 +21,7 @@ use super::error::StoreError;
 use super::index::Entry;
 use super::layout::{Layout, Slot, remove_file};
 use super::room::Limits;
-use super::{Store, lock, partial_files, uses};
+use super::{Partial, Store, lock, partial_files, uses};
 
 /// Entries taken from the index at a time.
 const BATCH: usize = 64;
@@ -165,32 +166,32 @@ impl Store {
         Ok(gone)
     }
 
-    /// Gives up partial content, unless it is in use.
+    /// Gives up partial content, unless it is in use: of an id that is, just what was left on the disk
+    /// under another length that peers had claimed.
     fn give_up_partial(&self, id: &ContentId, dry: bool) -> Result<bool, StoreError> {
-        if self.is_kept(id)? {
+        let names = self.names_of(id);
+        if self.0.index.is_pinned(&names)? {
             return Ok(false);
         }
         // Under the lock, so that nobody opens it meanwhile.
         let partials = lock(&self.0.partials);
-        if partials
-            .get(id)
-            .is_some_and(|shared| shared.strong_count() > 0)
-        {
-            return Ok(false);
-        }
+        let open = partials.get(id).and_then(Weak::upgrade);
+        let open = open.map(Partial::from_shared);
+        let slots = match &open {
+            None if names.iter().any(|id| self.0.uses.is_held(id)) => return Ok(false),
+            None => Slot::BOTH.to_vec(),
+            Some(open) => match Slot::BOTH.into_iter().find(|slot| open.is_open_in(*slot)) {
+                Some(slot) => vec![slot.other()],
+                None => return Ok(false),
+            },
+        };
         if !dry {
-            for slot in Slot::BOTH {
+            for slot in slots {
                 partial_files::remove_files(self.layout(), id, slot)?;
             }
             lock(&self.0.room.left).remove(id);
         }
         Ok(true)
-    }
-
-    /// Whether content is pinned or in use, by either of its ids.
-    fn is_kept(&self, id: &ContentId) -> Result<bool, StoreError> {
-        let ids = self.names_of(id);
-        Ok(ids.iter().any(|id| self.0.uses.is_held(id)) || self.0.index.is_pinned(&ids)?)
     }
 
     /// An id, and those that mean the same content.

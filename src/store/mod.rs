@@ -23,6 +23,7 @@
 mod afloat;
 mod cache;
 mod direct;
+mod disk_ahead;
 mod error;
 mod eviction;
 mod file;
@@ -34,6 +35,7 @@ mod holes;
 mod identity;
 mod import;
 mod index;
+mod landing;
 mod layout;
 mod lent;
 mod link_free;
@@ -42,6 +44,7 @@ mod map;
 mod node_key;
 mod one_leaf;
 mod open_files;
+mod pairs;
 mod partial;
 mod partial_files;
 mod passed;
@@ -68,7 +71,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::content::{ContentId, Digests, Hash, Kind, MAX_LENGTH};
+use crate::content::{ContentId, Kind, MAX_LENGTH};
 
 pub use cache::BlockCache;
 pub use direct::{ALIGNMENT, AlignedBuffer};
@@ -90,7 +93,7 @@ pub use seeded::Seeded;
 pub use uses::Hold;
 
 use index::{Entry, Index};
-use layout::{Layout, create_folder, sync_folder};
+use layout::Layout;
 use open_files::OpenFiles;
 use passed::PassedFiles;
 use prefixes::Prefixes;
@@ -405,104 +408,6 @@ impl Store {
         let peers: Vec<_> = peers.iter().take(PEERS).map(ToString::to_string).collect();
         self.0.index.set_peers(&peers)?;
         self.changed(1, None)
-    }
-
-    /// Keeps what one pass over complete content taught: which hashes belong together, so that it
-    /// is found by either, and the tree. A failure is logged; all of it can be learned again.
-    pub fn learned_digests(&self, digests: &Digests) {
-        let learn = || -> Result<(), StoreError> {
-            self.0.index.add_pair(digests.sha256, digests.blake3)?;
-            self.0.prefixes.insert(&ContentId::sha256(digests.sha256.0));
-            self.0.prefixes.insert(&ContentId::blake3(digests.blake3.0));
-            self.keep_tree(digests)?;
-            self.changed(1, None)
-        };
-        if let Err(error) = learn() {
-            warn!(sha256 = %digests.sha256, %error, "the hashes of content could not be kept");
-        }
-    }
-
-    /// Keeps that the two are the hashes of the same content, which has been proven. The tree and the
-    /// other name of content that is complete are learnt with [`Store::learned_digests`].
-    ///
-    /// # Errors
-    /// What the index said.
-    pub fn add_pair(&self, sha256: Hash, blake3: Hash) -> Result<(), StoreError> {
-        self.0.index.add_pair(sha256, blake3)?;
-        self.changed(1, None)
-    }
-
-    /// The same content's other id (SHA-256 for BLAKE3 and the other way round), where it is known
-    /// because the content was hashed here, or proved what peers claim. It is kept for ever.
-    #[must_use]
-    pub fn paired(&self, id: &ContentId) -> Option<ContentId> {
-        if let Some(other) = self.0.index.paired(id).ok()? {
-            return Some(other);
-        }
-        let files = self.0.index.seeded_as(id, 1).ok()?;
-        let (_, record) = files.into_iter().next()?;
-        match id.kind {
-            Kind::Sha256 => Some(ContentId::blake3(record.blake3.0)),
-            Kind::Blake3 => Some(ContentId::sha256(record.sha256.0)),
-            Kind::TreeV2 => None,
-        }
-    }
-
-    /// Renames `from`, whose bytes are durable, to where complete content of `id` belongs, and
-    /// enters it into the index.
-    fn land(&self, id: &ContentId, length: u64, from: &Path) -> Result<(), StoreError> {
-        let folder = self.layout().complete_folder(id);
-        let to = self.layout().complete(id);
-        {
-            // Who finds the folder there relies on its name being durable.
-            let _alone = lock(&self.0.making_folder);
-            if !folder.is_dir() {
-                create_folder(&folder)?;
-                let above = self.layout().kind_folder(id.kind);
-                sync_folder(&above).map_err(|e| StoreError::io("write", &above, e))?;
-            }
-        }
-        self.0.prefixes.insert(id);
-        fs::rename(from, &to)
-            .and_then(|()| sync_folder(&folder))
-            .and_then(|()| sync_folder(&self.layout().partial_root()))
-            .map_err(|e| StoreError::io("write", &to, e))?;
-        // The file counts, and its map will bring it into the index at the next start.
-        if let Err(error) = self.enter(id, length) {
-            warn!(%id, %error, "complete content could not be entered into the index");
-        }
-        Ok(())
-    }
-
-    fn enter(&self, id: &ContentId, length: u64) -> Result<(), StoreError> {
-        self.0.prefixes.insert(id);
-        Ok(self.0.index.add_complete(&[self.entry(id, length)])?)
-    }
-
-    /// What the index is to say of complete content whose file is in its place.
-    fn entry(&self, id: &ContentId, length: u64) -> Entry {
-        let found = fs::metadata(self.layout().complete(id));
-        Entry {
-            id: *id,
-            length,
-            on_disk: found.map_or(length, |found| layout::on_disk(&found)),
-            used: uses::now(),
-        }
-    }
-
-    fn leave(&self, id: &ContentId) -> Result<(), StoreError> {
-        Ok(self.0.index.remove_complete(id)?)
-    }
-
-    /// Counts changes of the index and makes them durable when enough have gathered.
-    fn changed(&self, changes: usize, landed: Option<Entry>) -> Result<(), StoreError> {
-        let due = {
-            let mut unsaved = lock(&self.0.unsaved);
-            unsaved.changes += changes;
-            unsaved.landed.extend(landed);
-            unsaved.changes >= FLUSH_AFTER_CHANGES || unsaved.since.elapsed() >= FLUSH_AFTER
-        };
-        if due { self.flush() } else { Ok(()) }
     }
 
     /// Makes the index durable. The store does so by itself every thousand changes, with a change

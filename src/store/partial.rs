@@ -1,12 +1,15 @@
 //! Content that is on its way: a sparse file, and a map of the leaves that are on disk.
 //!
-//! Writing, reading and syncing go on side by side. The order that makes a crash harmless is kept in
-//! [`Partial::sync`]: first the data is made durable, then the marks that were set before that began.
+//! Writing, reading and syncing go on side by side (see `syncing` for what a crash leaves), until it
+//! has come to one of its ends (see `ending`).
+
+mod ending;
+mod syncing;
 
 use std::collections::BTreeSet;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
@@ -18,9 +21,8 @@ use crate::content::{ByteRange, ContentId, LEAF, RangeSet};
 use super::afloat::{self, Afloat};
 use super::direct::DirectFile;
 use super::error::StoreError;
-use super::file::Content;
 use super::holes;
-use super::layout::{Layout, Slot, on_disk, sync_folder};
+use super::layout::{Slot, on_disk};
 use super::map::{MapFile, Subject};
 use super::partial_files::{remove_files, resume, slot_for_new, start};
 use super::{Store, lock, one_leaf, uses};
@@ -47,6 +49,14 @@ pub(super) struct Shared {
     marks: Mutex<Marks>,
     /// Held while syncing; taken before `marks`.
     map: Mutex<OpenMap>,
+}
+
+/// What it is kept in, as far as that differs from one to the next.
+struct Files {
+    slot: Slot,
+    data: File,
+    map: OpenMap,
+    marks: Marks,
 }
 
 struct OpenMap {
@@ -101,16 +111,26 @@ impl Partial {
                     dirty: BTreeSet::new(),
                 };
                 let map = OpenMap { file, named: true };
-                return Ok(Self::new(store, subject, slot, data, map, marks));
+                let files = Files {
+                    slot,
+                    data,
+                    map,
+                    marks,
+                };
+                return Ok(Self::on_disk(store, subject, files));
             }
         }
         let slot = slot_for_new(layout, &id)?;
         remove_files(layout, &id, slot)?;
         match start(layout, slot, subject) {
             Ok((data, file)) => {
-                let map = OpenMap { file, named: false };
-                let marks = Marks::default();
-                Ok(Self::new(store, subject, slot, data, map, marks))
+                let files = Files {
+                    slot,
+                    data,
+                    map: OpenMap { file, named: false },
+                    marks: Marks::default(),
+                };
+                Ok(Self::on_disk(store, subject, files))
             }
             Err(error) => {
                 // Half of it is of no use, and what is left of a full disk is.
@@ -135,48 +155,20 @@ impl Partial {
         };
         let (data, file) =
             begin().map_err(|e| StoreError::io("make", &store.layout().partial_root(), e))?;
-        let map = OpenMap { file, named: true };
-        let marks = Marks::default();
-        let mut shared = Self::shared_of(store, subject, Slot::First, data, map, marks);
-        shared.homeless = true;
-        Ok(Self(Arc::new(shared)))
-    }
-
-    fn new(
-        store: &Store,
-        subject: Subject,
-        slot: Slot,
-        data: File,
-        map: OpenMap,
-        marks: Marks,
-    ) -> Self {
-        lock(&store.0.room.left).remove(&subject.id);
-        store.note_left(&subject.id, slot.other());
-        let shared = Self::shared_of(store, subject, slot, data, map, marks);
-        Self(Arc::new(shared))
-    }
-
-    fn shared_of(
-        store: &Store,
-        subject: Subject,
-        slot: Slot,
-        data: File,
-        map: OpenMap,
-        marks: Marks,
-    ) -> Shared {
-        Shared {
-            store: store.clone(),
-            subject,
-            slot,
+        let files = Files {
+            slot: Slot::First,
             data,
-            direct: DirectFile::default(),
-            afloat: Afloat::new(Arc::clone(&store.0.afloat)),
-            homeless: false,
-            state: RwLock::new(State::Open),
-            open: AtomicBool::new(true),
-            marks: Mutex::new(marks),
-            map: Mutex::new(map),
-        }
+            map: OpenMap { file, named: true },
+            marks: Marks::default(),
+        };
+        let homeless = true;
+        Ok(Self(Arc::new(Shared::new(store, subject, files, homeless))))
+    }
+
+    fn on_disk(store: &Store, subject: Subject, files: Files) -> Self {
+        lock(&store.0.room.left).remove(&subject.id);
+        store.note_left(&subject.id, files.slot.other());
+        Self(Arc::new(Shared::new(store, subject, files, false)))
     }
 
     /// The id that the content will have.
@@ -351,157 +343,6 @@ impl Partial {
         ByteRange::new(start, end)
     }
 
-    /// Makes what is present now durable: it will be there after a crash.
-    ///
-    /// # Errors
-    /// The operating system's. When the data could not be made durable the kernel may have dropped
-    /// it, so all that was not durable before is no longer present and has to be fetched again.
-    pub fn sync(&self) -> io::Result<()> {
-        let state = self.0.state.read().unwrap_or_else(|e| e.into_inner());
-        match *state {
-            State::Open => self.sync_by(File::sync_data),
-            // Its map may be that of another by now.
-            State::Complete | State::Discarded | State::Left => Ok(()),
-        }
-    }
-
-    fn sync_by(&self, sync_data: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
-        let mut map = lock(&self.0.map);
-        let (present, dirty) = {
-            let mut marks = lock(&self.0.marks);
-            if marks.dirty.is_empty() {
-                return Ok(());
-            }
-            let dirty = std::mem::take(&mut marks.dirty);
-            (marks.present.clone(), dirty)
-        };
-        if let Err(error) = self.sync_data_by(sync_data) {
-            lock(&self.0.marks).dirty.extend(dirty);
-            return Err(error);
-        }
-        let written = dirty
-            .iter()
-            .try_for_each(|page| map.file.write_page(*page, &present))
-            .and_then(|()| map.file.sync())
-            .and_then(|()| {
-                if !map.named {
-                    sync_folder(&self.0.store.layout().partial_root())?;
-                    map.named = true;
-                }
-                Ok(())
-            });
-        let mut marks = lock(&self.0.marks);
-        match written {
-            // What was taken back while this ran is dirty again and not durable.
-            Ok(()) => {
-                let mut durable = present;
-                let absent: Vec<_> = marks.present_gaps(&durable);
-                for range in absent {
-                    durable.remove(range);
-                }
-                marks.durable = durable;
-            }
-            Err(_) => marks.dirty.extend(dirty),
-        }
-        written
-    }
-
-    fn sync_data_by(&self, sync_data: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
-        sync_data(&self.0.data).inspect_err(|_| {
-            let mut marks = lock(&self.0.marks);
-            marks.present = marks.durable.clone();
-        })
-    }
-
-    /// Turns it into complete content, durably. The caller has proven that all of it is right.
-    ///
-    /// After a crash at any point it is either still this partial content or complete; doing it
-    /// twice is harmless.
-    ///
-    /// # Errors
-    /// [`StoreError::Incomplete`] while bytes are missing, [`StoreError::Discarded`], or what the
-    /// disk said: then it is still partial and can be completed later, though some of it may have to
-    /// be fetched again ([`Partial::present_bytes`] tells, see [`Partial::sync`]).
-    pub fn complete(&self) -> Result<Content, StoreError> {
-        let id = self.id();
-        let store = &self.0.store;
-        let layout = store.layout();
-        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
-        match *state {
-            State::Open => {}
-            State::Complete => return store.open_content(&id)?.ok_or(StoreError::Discarded),
-            State::Discarded | State::Left => return Err(StoreError::Discarded),
-        }
-        let present = self.present_bytes();
-        if present != self.length() {
-            return Err(StoreError::Incomplete {
-                present,
-                length: self.length(),
-            });
-        }
-        let from = self.data_path();
-        let to = layout.complete(&id);
-        self.0
-            .data
-            .set_permissions(Permissions::from_mode(0o444))
-            .map_err(|e| StoreError::io("protect", &from, e))?;
-        // The map is made durable too: one without data is the note by which `Store::open` finds
-        // content that was renamed but not yet in the index.
-        self.sync_by(File::sync_all)
-            .and_then(|()| self.sync_data_by(File::sync_all))
-            .map_err(|e| StoreError::io("write", &from, e))?;
-        store.land(&id, self.length(), &from)?;
-        *state = State::Complete;
-        self.0.open.store(false, Ordering::Release);
-        drop(state);
-        if let Err(error) = remove_files(layout, &id, self.0.slot.other()) {
-            warn!(%id, %error, "partial content of another length could not be removed");
-        }
-        lock(&store.0.room.left).remove(&id);
-        let entry = store.entry(&id, self.length());
-        if let Err(error) = store.changed(1, Some(entry)) {
-            warn!(%error, "the index could not be made durable");
-        }
-        store
-            .open_content(&id)?
-            .ok_or_else(|| StoreError::io("open", &to, io::ErrorKind::NotFound.into()))
-    }
-
-    /// Removes it. Whoever still has it open can read what was there, and write no more.
-    pub fn discard(&self) {
-        self.discard_by(remove_files);
-    }
-
-    /// Ends it and leaves what is here on the disk: whoever opens content of this id and this length
-    /// goes on from that. Whoever still has it open can read what was there, and write no more.
-    pub fn leave(&self) {
-        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
-        if *state != State::Open {
-            return;
-        }
-        if let Err(error) = self.sync_by(File::sync_data) {
-            warn!(id = %self.id(), %error, "not all partial content could be made durable");
-        }
-        *state = State::Left;
-        self.0.open.store(false, Ordering::Release);
-        self.0.note_left();
-    }
-
-    fn discard_by(&self, remove: impl Fn(&Layout, &ContentId, Slot) -> Result<(), StoreError>) {
-        let mut state = self.0.state.write().unwrap_or_else(|e| e.into_inner());
-        if *state != State::Open {
-            return;
-        }
-        *state = State::Discarded;
-        self.0.open.store(false, Ordering::Release);
-        if self.0.homeless {
-            return;
-        }
-        if let Err(error) = remove(self.0.store.layout(), &self.id(), self.0.slot) {
-            warn!(id = %self.id(), %error, "partial content could not be removed");
-        }
-    }
-
     /// Whether it can still be written to.
     pub(super) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
@@ -520,6 +361,22 @@ impl Partial {
 }
 
 impl Shared {
+    fn new(store: &Store, subject: Subject, files: Files, homeless: bool) -> Self {
+        Self {
+            store: store.clone(),
+            subject,
+            slot: files.slot,
+            data: files.data,
+            direct: DirectFile::default(),
+            afloat: Afloat::new(Arc::clone(&store.0.afloat)),
+            homeless,
+            state: RwLock::new(State::Open),
+            open: AtomicBool::new(true),
+            marks: Mutex::new(files.marks),
+            map: Mutex::new(files.map),
+        }
+    }
+
     /// Bytes that it takes on the disk as partial content.
     pub(super) fn on_disk(&self) -> u64 {
         if !self.open.load(Ordering::Acquire) {
@@ -549,48 +406,5 @@ impl Drop for Shared {
         if self.open.load(Ordering::Acquire) {
             self.note_left();
         }
-    }
-}
-
-impl Marks {
-    /// The parts of `of` that are not present.
-    fn present_gaps(&self, of: &RangeSet) -> Vec<ByteRange> {
-        of.iter()
-            .flat_map(|range| self.present.gaps(range))
-            .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    #[test]
-    fn what_is_begun_while_the_former_is_removed_is_not_removed_with_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let id = ContentId::sha256([7; 32]);
-        let former = store.partial(&id, LEAF).unwrap();
-        let (begun, new) = mpsc::channel();
-        former.discard_by(|layout, id, slot| {
-            let (store, id, begun) = (store.clone(), *id, begun.clone());
-            std::thread::spawn(move || begun.send(store.partial(&id, LEAF)));
-            // Time enough to begin, for whoever does not wait for the removal.
-            if let Ok(early) = new.recv_timeout(Duration::from_millis(300)) {
-                begun_again(&early.unwrap());
-            }
-            remove_files(layout, &id, slot)
-        });
-        let new = new.recv_timeout(Duration::from_secs(30));
-        let new = new.expect("it was begun during the removal").unwrap();
-        begun_again(&new);
-        assert_eq!(new.complete().unwrap().length(), LEAF);
-    }
-
-    fn begun_again(partial: &Partial) {
-        partial.write_at(0, &[1; LEAF as usize]).unwrap();
-        partial.note_present(ByteRange::at(0, LEAF));
     }
 }

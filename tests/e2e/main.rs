@@ -21,6 +21,7 @@ mod programs;
 mod publish;
 mod rate_limits;
 mod recent;
+mod reflink;
 mod rights;
 mod seed_get;
 mod seeding;

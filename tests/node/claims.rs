@@ -14,14 +14,20 @@ const LENGTH: usize = (6 << 20) + 777;
 
 /// Some content by SHA-256, and its tree.
 struct Scene {
+    length: usize,
     data: Vec<u8>,
     digests: Digests,
     id: ContentId,
 }
 
 fn scene(name: &str) -> Scene {
-    let data = bytes(name, LENGTH);
+    scene_of(name, LENGTH)
+}
+
+fn scene_of(name: &str, length: usize) -> Scene {
+    let data = bytes(name, length);
     Scene {
+        length,
         digests: digests(&data),
         id: sha256(&data),
         data,
@@ -64,7 +70,7 @@ impl Scene {
     /// Has the content and its tree, and says what its BLAKE3 is.
     fn knowing(&self) -> Peer {
         let peer = Peer::new(self.rule(self.data.clone(), &[&self.digests]));
-        peer.claim(self.id, self.digests.blake3, LENGTH as u64);
+        peer.claim(self.id, self.digests.blake3, self.length as u64);
         peer
     }
 
@@ -77,7 +83,7 @@ impl Scene {
     fn claiming(&self, data: Vec<u8>) -> Peer {
         let digests = digests(&data);
         let peer = Peer::new(self.rule(data, &[&digests]));
-        peer.claim(self.id, digests.blake3, LENGTH as u64);
+        peer.claim(self.id, digests.blake3, self.length as u64);
         peer
     }
 
@@ -87,7 +93,7 @@ impl Scene {
         assert!(fetched.proven);
         assert_eq!(fetched.verified, Verified::Yes);
         let reader = node.open(self.id).unwrap();
-        assert_same(&read(&reader, 0, LENGTH as u32).unwrap(), &self.data);
+        assert_same(&read(&reader, 0, self.length as u32).unwrap(), &self.data);
     }
 }
 
@@ -103,20 +109,38 @@ pub fn asked_of(peers: &[&Peer], id: ContentId) -> u64 {
 
 #[test]
 fn one_liar_of_five_costs_little_where_one_peer_knows_the_tree() {
-    let scene = scene("one liar of five");
-    let liar = scene.corrupting(25);
+    // With `CJP2PFS_POISON_MIB=256`, as large as the goal says, and 1 % of what the liar gives wrong.
+    let mib = std::env::var("CJP2PFS_POISON_MIB").ok();
+    let (length, each) = match mib.as_deref().map(str::parse::<usize>) {
+        Some(mib) => ((mib.expect("a number") << 20) + 777, 100),
+        None => (LENGTH, 25),
+    };
+    let scene = scene_of("one liar of five", length);
+    let liar = scene.corrupting(each);
     let peers = [scene.knowing(), scene.plain(), scene.plain(), scene.plain()];
     let mut addresses = vec![liar.address];
     addresses.extend(peers.iter().map(|peer| peer.address));
     let node = Running::new(&addresses);
     scene.is_fetched_right(&node);
     let status = node.status();
-    let twice = status.bytes_fetched.saturating_sub(LENGTH as u64);
-    // The tree is a hundredth and a half of it, and fetched as well. What the liar was asked for before
-    // its first wrong leaf was seen may have to come from another.
-    let tree = scene.digests.tree.len() as u64;
-    let share = asked_of(&[&liar], scene.id).max(LENGTH as u64 / 10);
-    assert!(twice < tree + share, "{share} {status:?}");
+    // What was fetched of the tree, a hundredth and a half of it at most, is among that.
+    let mut twice = status.bytes_fetched.saturating_sub(length as u64);
+    if mib.is_some() {
+        // A question that is taken for lost, as on a busy machine, is much of little content.
+        twice += status.bytes_wasted;
+    }
+    let of_liar = asked_of(&[&liar], scene.id);
+    println!(
+        "of {length} bytes the liar was asked for {of_liar}, fetched twice or of the tree: {twice} ({:.2} %)",
+        100.0 * twice as f64 / length as f64
+    );
+    // What the liar was asked for before its first wrong leaf was seen may have to come from another,
+    // which is much of little content.
+    let most = match mib {
+        Some(_) => length as u64 * 3 / 100,
+        None => of_liar.max(length as u64 / 10) + scene.digests.tree.len() as u64,
+    };
+    assert!(twice < most, "{twice} {most} {status:?}");
 }
 
 #[test]

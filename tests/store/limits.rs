@@ -193,6 +193,25 @@ fn partial_content_that_nobody_has_open_goes_too() {
 }
 
 #[test]
+fn what_is_left_of_another_length_goes_while_its_id_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    write(&store, 1, SIZE / 2).unwrap();
+    let open = store.partial(&id(1), 2 * SIZE).unwrap();
+    open.write_at(0, &vec![1; LEAF as usize]).unwrap();
+    open.note_present(ByteRange::at(0, LEAF));
+    let gone = store.collect(Some(at_most(0)), false).unwrap();
+    assert_eq!(ids(&gone), [1]);
+    assert_eq!(store.usage().unwrap().partial, LEAF);
+
+    // Nothing of what is open went with it.
+    let rest = ByteRange::new(LEAF, 2 * SIZE);
+    open.write_at(LEAF, &vec![1; rest.len() as usize]).unwrap();
+    open.note_present(rest);
+    assert_eq!(open.complete().unwrap().length(), 2 * SIZE);
+}
+
+#[test]
 fn where_nothing_can_be_given_up_writing_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();

@@ -83,29 +83,33 @@ impl Transfer {
         }
     }
 
-    /// Takes for wrong what these peers sent, but for what is `agreed`; returns how much.
-    pub fn doubt_senders(&self, senders: &BTreeSet<SocketAddr>, agreed: &RangeSet) -> u64 {
+    /// Takes for wrong what these peers sent, but for what is `agreed`; returns that.
+    pub fn doubt_senders(&self, senders: &BTreeSet<SocketAddr>, agreed: &RangeSet) -> RangeSet {
         self.doubt_pieces(agreed, |sender| {
             sender.is_some_and(|sender| senders.contains(&sender))
         })
     }
 
     /// Takes for wrong what others than this peer sent, and what nobody knows the sender of.
-    pub fn doubt_all_but(&self, sender: SocketAddr) -> u64 {
+    pub fn doubt_all_but(&self, sender: SocketAddr) -> RangeSet {
         self.doubt_pieces(&RangeSet::new(), |other| other != Some(sender))
     }
 
     /// Takes for wrong what nobody knows the sender of, but for what is `agreed`.
-    pub fn doubt_unknown(&self, agreed: &RangeSet) -> u64 {
+    pub fn doubt_unknown(&self, agreed: &RangeSet) -> RangeSet {
         self.doubt_pieces(agreed, |sender| sender.is_none())
     }
 
-    fn doubt_pieces(&self, agreed: &RangeSet, wrong: impl Fn(Option<SocketAddr>) -> bool) -> u64 {
+    fn doubt_pieces(
+        &self,
+        agreed: &RangeSet,
+        wrong: impl Fn(Option<SocketAddr>) -> bool,
+    ) -> RangeSet {
         let mut state = self.state();
-        if state.phase != Phase::Arriving {
-            return 0;
-        }
         let mut doubted = RangeSet::new();
+        if state.phase != Phase::Arriving {
+            return doubted;
+        }
         for (range, sender) in state.supplied(self.length) {
             if wrong(sender) {
                 for part in agreed.gaps(range) {
@@ -121,7 +125,7 @@ impl Transfer {
         for range in doubted.iter() {
             self.partial.note_absent(range);
         }
-        doubted.bytes()
+        doubted
     }
 
     /// Whether bytes that are given up would be written over.
