@@ -12,6 +12,7 @@ mod blocks;
 pub mod calls;
 mod claims;
 mod compare;
+mod disk_ticker;
 pub mod explain;
 mod fetches;
 mod given;
@@ -125,6 +126,8 @@ impl Node {
         let (to_keep, keeping) = mpsc::channel();
         let (to_disk, asks) = mpsc::channel();
         let (ticker, ticks) = mpsc::channel();
+        // One that is woken while it works looks once more, and not oftener.
+        let (disk_ticker, disk_ticks) = mpsc::sync_channel(1);
         let mailbox = Mailbox::new(socket.waker());
         let again = to_prove.clone();
         let shared = Arc::new_cyclic(|me| {
@@ -172,8 +175,12 @@ impl Node {
                 Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
             )?;
             start(
+                "disk ticker",
+                Box::new(move |shared| disk_ticker::run(shared, &disk_ticks)),
+            )?;
+            start(
                 "ticker",
-                Box::new(move |shared| ticker::run(shared, &ticks)),
+                Box::new(move |shared| ticker::run(shared, &ticks, &disk_ticker)),
             )
         })();
         let node = Self(Arc::new(Running {
