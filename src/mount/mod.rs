@@ -44,6 +44,7 @@
 //! nobody else maps it.
 
 mod attributes;
+mod called;
 mod detached;
 mod errno;
 mod folders;
