@@ -50,16 +50,15 @@ use clap::Parser;
 use args::{Args, Command};
 use exit_codes::Outcome;
 
-use crate::mount::unmounter;
+use crate::mount::helper;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    if let Some(path) = unmounter::task() {
-        return match unmounter::serve(&path) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    match helper::serve() {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(_)) => return ExitCode::FAILURE,
+        None => {}
     }
     let args = Args::parse();
     let parent = background::Parent::of_this_process();

@@ -44,9 +44,15 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     if needs_no_helper {
         rights::gain_no_privileges();
     }
-    let mounter = mounter(&args.mountpoint, &node_config.store);
+    let passes = needs_no_helper && !options.no_passthrough;
+    let mounter = mounter(&args.mountpoint, passes, &node_config.store);
     if mounter.is_some() {
         node_run::confine(&node_config.store)?;
+    }
+    let bound = node_run::bind(&node_config)?;
+    // Before there are threads: each has its own.
+    if mounter.is_some() {
+        rights::keep_no_capabilities();
     }
     let notice = |line: &str| match parent {
         Some(parent) => parent.tell_notice(line),
@@ -60,7 +66,7 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
     })
     .context("cannot listen for signals")?;
 
-    let node = node_run::start(node_config, notice)?;
+    let node = node_run::start_on(node_config, bound, notice)?;
     let store = node.store().dir().to_owned();
     let seeder = Seeder::start(node.store().clone(), seeding::Options::default(), &[])
         .context("cannot start seeding")?;
@@ -124,13 +130,14 @@ pub fn run(args: &MountArgs, config: Option<&Path>, parent: Option<&Parent>) -> 
 }
 
 /// Who mounts and unmounts while the rest of this process may not. Without, it may do more.
-fn mounter(mountpoint: &Path, store: &Path) -> Option<Mounter> {
+fn mounter(mountpoint: &Path, passes: bool, store: &Path) -> Option<Mounter> {
     let store = store.to_owned();
     let give_up = move || {
         rights::write_only_in(&store);
         calls::give_up(Threads::This);
+        rights::keep_no_capabilities();
     };
-    Mounter::start(mountpoint, give_up)
+    Mounter::start(mountpoint, passes, give_up)
         .inspect_err(|error| tracing::warn!(%error, "this process keeps all rights of its user"))
         .ok()
 }

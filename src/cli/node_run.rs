@@ -11,14 +11,26 @@ use anyhow::{Context, Result};
 
 use super::descriptor_limit;
 use crate::node::calls::{self, Threads};
-use crate::node::{Config, Node, StartError, rights};
+use crate::node::{Bound, Config, Node, StartError, rights};
 use crate::store::StoreError;
+
+/// Does all of a start that may need rights which a node does not: raises the limit of open files, binds
+/// the socket.
+pub fn bind(config: &Config) -> Result<Bound> {
+    descriptor_limit::raise();
+    Ok(Node::bind(config)?)
+}
 
 /// Starts the node; `notice` hears what the user should know.
 pub fn start(config: Config, notice: impl Fn(&str)) -> Result<Node> {
-    descriptor_limit::raise();
+    let bound = bind(&config)?;
+    start_on(config, bound, notice)
+}
+
+/// The same on a socket that is bound already.
+pub fn start_on(config: Config, bound: Bound, notice: impl Fn(&str)) -> Result<Node> {
     let port = config.bind.port();
-    let node = Node::start(config).map_err(|error| match error {
+    let node = Node::start_on(config, bound).map_err(|error| match error {
         StartError::Store(StoreError::InUse { .. }) => anyhow::Error::new(error)
             .context("another daemon is running; stop it or give --store another folder"),
         error => anyhow::Error::new(error),

@@ -121,6 +121,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
 /// What a daemon may do, in a line.
 pub fn describe(rights: &Rights) -> String {
     let root = match (rights.uid, rights.capabilities) {
+        (0, 0) => "user 0 without the rights of root".to_owned(),
         (uid, 0) => format!("user {uid}"),
         (0, _) => "root".to_owned(),
         (uid, _) => format!("user {uid} with capabilities"),

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BackingId, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType,
-    Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
@@ -27,6 +27,7 @@ use super::handles::Fh;
 use super::inodes::{Ino, OpenMode};
 use super::kernel;
 use super::names::MAX_NAME;
+use super::passing::{Passed, Passing};
 use super::source::Source;
 
 /// The unit that `statfs` counts in, in bytes.
@@ -37,45 +38,38 @@ const GENERATION: Generation = Generation(0);
 
 /// What fuser drives.
 pub struct Adaptor<S: Source> {
-    fs: Arc<FileSystem<S, BackingId>>,
+    fs: Arc<FileSystem<S, Passed>>,
     owner: Owner,
-    /// Whether the kernel is to read files by itself where it can.
-    passthrough: bool,
+    /// How the kernel is told to read files by itself where it can.
+    passing: Passing,
 }
 
 impl<S: Source> Adaptor<S> {
     /// In front of `fs`, with files that belong to `owner`.
-    pub fn new(fs: Arc<FileSystem<S, BackingId>>, owner: Owner, passthrough: bool) -> Self {
-        Self {
-            fs,
-            owner,
-            passthrough,
-        }
+    pub fn new(fs: Arc<FileSystem<S, Passed>>, owner: Owner, passing: Passing) -> Self {
+        Self { fs, owner, passing }
     }
 }
 
 /// The answer to an open.
 struct OpenReply {
     reply: ReplyOpen,
-    passthrough: bool,
+    passing: Passing,
 }
 
-impl Opening<BackingId> for OpenReply {
-    fn pass(&self, file: BorrowedFd<'_>) -> io::Result<BackingId> {
-        if !self.passthrough {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        self.reply.open_backing(file)
+impl Opening<Passed> for OpenReply {
+    fn pass(&self, file: BorrowedFd<'_>) -> io::Result<Passed> {
+        self.passing.pass(&self.reply, file)
     }
 
-    fn done(self, opened: Result<Opened<BackingId>, Errno>) {
+    fn done(self, opened: Result<Opened<Passed>, Errno>) {
         match opened {
             Err(errno) => self.reply.error(errno.into()),
             Ok(opened) => {
                 let (fh, flags) = (FileHandle(opened.fh.0), open_flags(opened.mode));
                 match opened.passage {
                     None => self.reply.opened(fh, flags),
-                    Some(passage) => self.reply.opened_passthrough(fh, flags, &passage.kernel),
+                    Some(passage) => passage.kernel.answer(self.reply, fh, flags),
                 }
             }
         }
@@ -142,7 +136,9 @@ fn reply_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
 impl<S: Source> Filesystem for Adaptor<S> {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         kernel::configure(config);
-        self.passthrough &= kernel::allow_passthrough(config, self.fs.is_layered());
+        if !self.passing.is_off() && !kernel::allow_passthrough(config, self.fs.is_layered()) {
+            self.passing = Passing::Off;
+        }
         Ok(())
     }
 
@@ -180,8 +176,8 @@ impl<S: Source> Filesystem for Adaptor<S> {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS.into());
         }
-        let passthrough = self.passthrough;
-        let opening = OpenReply { reply, passthrough };
+        let passing = self.passing.clone();
+        let opening = OpenReply { reply, passing };
         self.fs.open(Ino(ino.0), request.pid(), opening);
     }
 

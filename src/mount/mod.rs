@@ -10,7 +10,7 @@
 //!
 //! Beside them, [`Mounted`] is the life of one mount: looking at the mount point, healing what a
 //! dead daemon left there, negotiating with the kernel, unmounting within a limit. [`Mounter`] and
-//! [`unmounter`] do the first and the last for a process that has given up the right to.
+//! the processes of [`helper`] do what takes rights for a daemon that has given them up.
 //!
 //! # Never stuck
 //! A callback never waits. What is here is answered on the session's thread before the callback
@@ -29,7 +29,8 @@
 //! | proven, first time | cached, pages of before dropped | an earlier memory map may have left unproven pages |
 //! | proven, later | cached, pages kept | they are right for ever |
 //!
-//! The first needs a right that only root has (`CAP_SYS_ADMIN`), and the kernel has one mode for all
+//! The first needs a right that only root has (`CAP_SYS_ADMIN`; a process of its own has it, and that
+//! alone), and the kernel has one mode for all
 //! handles of a file: `inodes` counts them, and what does not fit, or is refused, takes the next
 //! line that fits. A file of the user's that is seeded never takes it: it may change at any moment,
 //! and then nobody would notice.
@@ -44,12 +45,14 @@
 //! nobody else maps it.
 
 mod attributes;
+mod called;
 mod detached;
 mod errno;
 mod folders;
 mod fs;
 mod fuse;
 mod handles;
+pub mod helper;
 mod inodes;
 mod kernel;
 mod limited;
@@ -58,13 +61,15 @@ mod mountinfo;
 mod mountpoint;
 mod names;
 mod node_source;
+mod passer;
+mod passing;
 mod places;
 mod published;
 mod session;
 mod signals;
 pub mod source;
 mod unmount;
-pub mod unmounter;
+mod unmounter;
 mod watcher;
 mod xattrs;
 

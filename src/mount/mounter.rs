@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use tracing::warn;
+
 use super::mountpoint::MountError;
+use super::passer::Passer;
+use super::passing::Passing;
 use super::session::{Begin, Mounted, Options};
 use super::source::Source;
 use super::unmount;
@@ -16,21 +20,24 @@ use super::unmounter::Unmounter;
 
 type Task = Box<dyn FnOnce(Box<dyn FnOnce()>) + Send>;
 
-/// A thread that may mount once, and a process that may unmount.
+/// A thread that may mount once, a process that may unmount, and perhaps one that may tell the kernel to
+/// read files by itself.
 pub struct Mounter {
     path: PathBuf,
     tasks: SyncSender<Task>,
     unmounter: Arc<Unmounter>,
+    passing: Passing,
 }
 
 impl Mounter {
-    /// For `mountpoint`. To be called before rights are given up; `give_up` does so for the thread that
-    /// mounts.
+    /// For `mountpoint`; the kernel is to read files by itself if it `passes`. To be called before rights
+    /// are given up; `give_up` does so for the thread that mounts.
     ///
     /// # Errors
     /// The mount point does not answer, or there can be no such thread or process.
     pub fn start(
         mountpoint: &Path,
+        passes: bool,
         give_up: impl FnOnce() + Send + 'static,
     ) -> Result<Self, MountError> {
         let path = unmount::resolve(mountpoint)
@@ -40,6 +47,7 @@ impl Mounter {
             source,
         };
         let unmounter = Unmounter::start(path.clone()).map_err(refused)?;
+        let passing = if passes { passing() } else { Passing::Off };
         let (tasks, handed): (_, Receiver<Task>) = sync_channel(1);
         std::thread::Builder::new()
             .name("cjp2pfs-mounter".into())
@@ -54,6 +62,7 @@ impl Mounter {
             path,
             tasks,
             unmounter: Arc::new(unmounter),
+            passing,
         })
     }
 
@@ -63,6 +72,7 @@ impl Mounter {
             path,
             tasks,
             unmounter,
+            passing,
         } = self;
         let by = move |begin: Begin| {
             let (told, ended) = sync_channel(1);
@@ -73,6 +83,16 @@ impl Mounter {
             tasks.send(task).map_err(|error| gone(error.to_string()))?;
             ended.recv().map_err(|error| gone(error.to_string()))
         };
-        Mounted::start_by(source, &path, options, by, Some(unmounter))
+        Mounted::start_by(source, &path, options, by, Some(unmounter), passing)
+    }
+}
+
+fn passing() -> Passing {
+    match Passer::start() {
+        Ok(passer) => Passing::By(Arc::new(passer)),
+        Err(error) => {
+            warn!(%error, "no process for passthrough: files are read without");
+            Passing::Off
+        }
     }
 }

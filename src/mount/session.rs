@@ -8,12 +8,13 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use fuser::{BackgroundSession, BackingId, Config, INodeNo, MountOption, Session, SessionACL};
+use fuser::{BackgroundSession, Config, INodeNo, MountOption, Session, SessionACL};
 use tracing::{debug, error, info};
 
 use super::attributes::Owner;
@@ -24,6 +25,7 @@ use super::kernel;
 use super::limited;
 use super::mountinfo::{self, SUBTYPE};
 use super::mountpoint::{self, MountError};
+use super::passing::{Passed, Passing};
 use super::source::Source;
 use super::unmount::{self, UnmountError, Unmounted};
 use super::unmounter::Unmounter;
@@ -154,16 +156,19 @@ impl Mounted {
             options,
             |begin| Ok(begin(Box::new(|| {}))),
             None,
+            Passing::Own,
         )
     }
 
-    /// The same, where `by` calls what it is given on a thread that may mount.
+    /// The same, where `by` calls what it is given on a thread that may mount, and `unmounter` and
+    /// `passing` do what this process may not.
     pub(super) fn start_by<S: Source>(
         source: S,
         path: &Path,
         options: Options,
         by: impl FnOnce(Begin) -> io::Result<Result<Begun, MountError>>,
         unmounter: Option<Arc<Unmounter>>,
+        passing: Passing,
     ) -> Result<Self, MountError> {
         let refused = |source| MountError::Refused {
             path: path.to_owned(),
@@ -173,7 +178,11 @@ impl Mounted {
         let ended = Arc::new(Ended::default());
         let begin: Begin = {
             let (path, fs, ended) = (path.to_owned(), Arc::clone(&fs), Arc::clone(&ended));
-            Box::new(move |mounted| begin(&path, options, fs, ended, mounted))
+            let passing = match options.no_passthrough {
+                true => Passing::Off,
+                false => passing,
+            };
+            Box::new(move |mounted| begin(&path, options, passing, fs, ended, mounted))
         };
         let begun = by(begin).map_err(refused)??;
         info!(path = %begun.path.display(), "mounted");
@@ -267,7 +276,8 @@ impl Drop for Mounted {
 fn begin<S: Source>(
     path: &Path,
     options: Options,
-    fs: Arc<FileSystem<S, BackingId>>,
+    passing: Passing,
+    fs: Arc<FileSystem<S, Passed>>,
     ended: Arc<Ended>,
     mounted: Box<dyn FnOnce()>,
 ) -> Result<Begun, MountError> {
@@ -283,8 +293,11 @@ fn begin<S: Source>(
             source,
         }
     };
-    let adaptor = Adaptor::new(Arc::clone(&fs), owner, !options.no_passthrough);
+    let adaptor = Adaptor::new(Arc::clone(&fs), owner, passing.clone());
     let session = Session::new(adaptor, &path, &options.config()).map_err(refused)?;
+    if let Passing::By(passer) = passing {
+        passer.connect(session.as_fd().try_clone_to_owned().map_err(refused)?);
+    }
     let device = kernel::raise_read_ahead(&path);
     let abort = device.and_then(way_to_cut);
     mounted();

@@ -13,17 +13,16 @@ use std::env;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 
+use super::helper;
 use super::mountinfo;
 use super::unmount::{self, UnmountError};
 
-/// In the environment of such a process: the path. Nothing else is told it by its environment.
+/// In the environment of such a process: the path.
 const MARK: &str = "CJP2PFS_UNMOUNTER";
 /// What is shown as its name.
 const NAME: &str = "cjp2pfs-unmounter";
@@ -43,16 +42,7 @@ impl Unmounter {
     /// # Errors
     /// This program cannot be run once more.
     pub fn start(path: PathBuf) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        // By that name also where the file has been replaced, or lies where this user cannot go.
-        let child = Command::new("/proc/self/exe")
-            .arg0(NAME)
-            .env(MARK, &path)
-            .current_dir("/")
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let (child, socket) = helper::start(NAME, MARK, path.as_os_str())?;
         Ok(Self {
             path,
             process: Mutex::new((child, socket)),
@@ -87,8 +77,7 @@ impl Unmounter {
 }
 
 /// What this process is to unmount, if it is such a process.
-#[must_use]
-pub fn task() -> Option<PathBuf> {
+pub(super) fn task() -> Option<PathBuf> {
     env::var_os(MARK)
         .filter(|path| !path.is_empty())
         .map(OsString::into)
@@ -98,17 +87,7 @@ pub fn task() -> Option<PathBuf> {
 ///
 /// # Errors
 /// It cannot hear from its daemon.
-pub fn serve(path: &Path) -> io::Result<()> {
-    // Not to end before its daemon by a signal that is meant for that: of a terminal, of a service's
-    // group.
-    // SAFETY: setsid touches no memory, and ignoring a signal runs no code of ours.
-    unsafe {
-        libc::setsid();
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
-            libc::signal(signal, libc::SIG_IGN);
-        }
-    }
-    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+pub(super) fn serve(path: &Path, mut socket: UnixStream) -> io::Result<()> {
     let mut question = [0];
     while socket.read(&mut question)? == 1 {
         let answer = match question {

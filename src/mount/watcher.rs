@@ -1,16 +1,16 @@
 //! The watcher: ends an operation whose process has been signalled while it waits.
 //!
 //! Operations that wait are put here with the thread that waits for them. Every [`SWEEP`] the
-//! watcher drops those that have ended, and asks of those older than [`PATIENCE`] whether their
-//! thread has been called away (`signals`): one look at `/proc` per thread and sweep. Most
-//! operations end long before, and cost a push and a drop. While nothing waits, it sleeps.
+//! watcher drops those that have ended, and looks at `/proc` whether the threads of those older than
+//! [`PATIENCE`] have been called away (`called`). Most operations end long before, and
+//! cost a push and a drop. While nothing waits, it sleeps.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 
+use super::called::Called;
 use super::signals;
 use super::source::Waiting;
 use crate::node::Failure;
@@ -111,7 +111,7 @@ impl<W: Waiting> Drop for Watcher<W> {
 }
 
 fn watch<W: Waiting>(shared: &Shared<W>, sees_processes: bool) {
-    let mut called_away = HashMap::new();
+    let mut called = Called::default();
     let mut buffer = Vec::new();
     loop {
         // What waits is taken out and looked at without the lock: asking or cancelling an
@@ -137,19 +137,17 @@ fn watch<W: Waiting>(shared: &Shared<W>, sees_processes: bool) {
             continue;
         }
         if sees_processes {
-            called_away.clear();
             let now = Instant::now();
+            called.begin(waiting.len());
             waiting.retain(|watched| {
                 if watched.pid == 0 || now.duration_since(watched.since) < PATIENCE {
                     return true;
                 }
-                let end = *called_away
-                    .entry(watched.pid)
-                    .or_insert_with(|| signals::is_called_away(watched.pid, &mut buffer));
-                if end {
+                let away = called.is_away(watched.pid, |pid| signals::look(pid, &mut buffer));
+                if away {
                     watched.waiting.cancel(Failure::Interrupted);
                 }
-                !end
+                !away
             });
         }
         let mut state = shared.state();

@@ -34,6 +34,18 @@ pub(super) struct Asker {
 }
 
 impl Asker {
+    pub fn new(
+        ticket: Arc<ValueTicket<ContentInfo>>,
+        deadline: Instant,
+        part_of: Option<Arc<dyn Waiting>>,
+    ) -> Self {
+        Self {
+            ticket,
+            deadline,
+            part_of,
+        }
+    }
+
     /// Whether nobody waits for it any more.
     pub fn is_over(&self) -> bool {
         self.ticket.is_done() || self.part_of.as_ref().is_some_and(|whole| whole.is_done())
@@ -113,11 +125,8 @@ impl Shared {
         let deadline = now + self.config.lookup_timeout;
         {
             let mut lookups = lock(&self.lookups);
-            lookups.entry(id).or_default().askers.push(Asker {
-                ticket: Arc::clone(&ticket),
-                deadline,
-                part_of,
-            });
+            let asker = Asker::new(Arc::clone(&ticket), deadline, part_of);
+            lookups.entry(id).or_default().askers.push(asker);
             self.mailbox.post(Command::Find(id));
         }
         // The last sweep of a node that stops may have come just before.
@@ -217,30 +226,8 @@ impl Shared {
         }
     }
 
-    /// Ends lookups of what is here by now, because it was seeded, imported, or is other content whose
-    /// hashes have been learnt, and those whose limit has passed.
-    pub fn end_lookups(&self, now: Instant) {
-        let waiting: Vec<ContentId> = lock(&self.lookups).keys().copied().collect();
-        for id in waiting {
-            if !self.store.may_hold(&id) {
-                continue;
-            }
-            let Some(info) = self.known(id).filter(|info| info.proven) else {
-                continue;
-            };
-            let lookup = {
-                let mut lookups = lock(&self.lookups);
-                if self.transfer(&id).is_none() {
-                    self.mailbox.post(Command::Forget(id));
-                }
-                lookups.remove(&id)
-            };
-            for asker in lookup.into_iter().flat_map(|lookup| lookup.askers) {
-                if let Some(done) = asker.ticket.take() {
-                    done(Ok(info.clone()));
-                }
-            }
-        }
+    /// Ends lookups whose limit has passed.
+    pub fn end_overdue_lookups(&self, now: Instant) {
         let mut ended = Vec::new();
         lock(&self.lookups).retain(|id, lookup| {
             lookup.askers.retain(|asker| {

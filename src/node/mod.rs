@@ -12,6 +12,7 @@ mod blocks;
 pub mod calls;
 mod claims;
 mod compare;
+mod disk_ticker;
 pub mod explain;
 mod fetches;
 mod given;
@@ -94,6 +95,12 @@ struct Running {
     threads: Mutex<Option<Threads>>,
 }
 
+/// The socket of a node that is still to be started.
+pub struct Bound {
+    socket: Socket,
+    port_was_taken: bool,
+}
+
 struct Threads {
     handles: Vec<JoinHandle<()>>,
     to_disk: Sender<Option<crate::swarm::Ask>>,
@@ -101,15 +108,40 @@ struct Threads {
 }
 
 impl Node {
-    /// Opens the store, binds the socket, starts the threads. A taken port falls back to a free
-    /// one ([`Node::local_addr`] tells it, [`Node::port_was_taken`] says that it happened).
+    /// Binds the socket: all of a start that may need rights which the node itself does not (ports below
+    /// 1024, buffers beyond the system's maximum). A taken port falls back to a free one
+    /// ([`Node::local_addr`] tells it, [`Node::port_was_taken`] says that it happened).
     ///
     /// # Errors
-    /// When the store cannot be opened, no socket can be had, or no thread started.
+    /// No socket can be had.
+    pub fn bind(config: &Config) -> Result<Bound, StartError> {
+        let (socket, port_was_taken) = bind(config.bind)?;
+        Ok(Bound {
+            socket,
+            port_was_taken,
+        })
+    }
+
+    /// Binds the socket, opens the store, starts the threads.
+    ///
+    /// # Errors
+    /// When no socket can be had, the store cannot be opened, or no thread started.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let bound = Self::bind(&config)?;
+        Self::start_on(config, bound)
+    }
+
+    /// The same on a socket that is bound already.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, or no thread started.
+    pub fn start_on(config: Config, bound: Bound) -> Result<Self, StartError> {
+        let Bound {
+            socket,
+            port_was_taken,
+        } = bound;
         let store = Store::open(&config.store)?;
         store.set_limits(config.limits);
-        let (socket, port_was_taken) = bind(config.bind)?;
         let address = socket.local_addr().map_err(|source| StartError::Bind {
             address: config.bind,
             source,
@@ -125,6 +157,8 @@ impl Node {
         let (to_keep, keeping) = mpsc::channel();
         let (to_disk, asks) = mpsc::channel();
         let (ticker, ticks) = mpsc::channel();
+        // One that is woken while it works looks once more, and not oftener.
+        let (disk_ticker, disk_ticks) = mpsc::sync_channel(1);
         let mailbox = Mailbox::new(socket.waker());
         let again = to_prove.clone();
         let shared = Arc::new_cyclic(|me| {
@@ -172,8 +206,12 @@ impl Node {
                 Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
             )?;
             start(
+                "disk ticker",
+                Box::new(move |shared| disk_ticker::run(shared, &disk_ticks)),
+            )?;
+            start(
                 "ticker",
-                Box::new(move |shared| ticker::run(shared, &ticks)),
+                Box::new(move |shared| ticker::run(shared, &ticks, &disk_ticker)),
             )
         })();
         let node = Self(Arc::new(Running {

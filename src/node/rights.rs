@@ -8,6 +8,7 @@
 //! process that has given this up mounts and unmounts is told in `mount`'s `mounter` and `unmounter`.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::calls;
@@ -30,7 +32,7 @@ pub struct Rights {
     pub uid: u32,
     /// The group that it acts as.
     pub gid: u32,
-    /// Rights of root that it has, as a set of bits (capabilities(7)); 0 is none.
+    /// Rights of root that any of its threads has, as a set of bits (capabilities(7)); 0 is none.
     pub capabilities: u64,
     /// Whether it can never gain rights by running a program.
     pub no_new_privileges: bool,
@@ -54,11 +56,49 @@ impl Rights {
         Self {
             uid: effective("Uid:").unwrap_or_default(),
             gid: effective("Gid:").unwrap_or_default(),
-            capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or_default(),
+            capabilities: capabilities_of_threads(),
             no_new_privileges: field("NoNewPrivs:") == "1",
             writes_only_in_store: WRITES_ONLY_IN_STORE.load(Ordering::Relaxed),
             calls_refused: calls::are_given_up(),
         }
+    }
+}
+
+/// What the threads of this process may do between them. What a thread may use and does not at the
+/// moment counts.
+fn capabilities_of_threads() -> u64 {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let of_thread = |status: String| {
+        let permitted = status
+            .lines()
+            .find_map(|line| line.strip_prefix("CapPrm:"))?;
+        u64::from_str_radix(permitted.trim(), 16).ok()
+    };
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok())
+        .filter_map(of_thread)
+        .fold(0, |all, permitted| all | permitted)
+}
+
+/// Gives up root's rights but for those in `kept` (capabilities(7)). Who acts as user 0 stays the owner of
+/// root's files, and no more than that.
+///
+/// # Errors
+/// The kernel refuses it; nothing is given up then.
+pub fn keep_capabilities(kept: CapabilitySet) -> io::Result<()> {
+    let left = capabilities(None)?.permitted & kept;
+    let sets = CapabilitySets {
+        effective: left,
+        permitted: left,
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, sets)?)
+}
+
+/// Gives up all of root's rights. That it cannot be is told in the log and by [`Rights::in_force`].
+pub fn keep_no_capabilities() {
+    if let Err(error) = keep_capabilities(CapabilitySet::empty()) {
+        tracing::warn!(%error, "this process keeps the rights of root that it has");
     }
 }
 

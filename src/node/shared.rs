@@ -9,6 +9,7 @@
 //! | `keeper` | syncs, renames, learns other hashes | transfers that are proven, time |
 //! | `server` | answers that must wait for the disk | asks that the page cache cannot answer |
 //! | `ticker` | limits of waiting operations, idle transfers | time |
+//! | `disk ticker` | lookups of what is here by now, trees that do not come | the ticker |
 //!
 //! No lock here is held across I/O, and none while a `done` is called.
 

@@ -1,9 +1,10 @@
-//! The ticker thread: everything that ends because time passes.
+//! The ticker thread: everything that ends because time passes. It never waits for the disk: what may
+//! have to is the disk ticker's, which it wakes.
 //!
 //! Time in which this process did not run does not count: when a laptop wakes up, or a virtual machine
 //! goes on, what waited has had no chance yet.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -25,8 +26,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often peers are written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs until `stop` is dropped.
-pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
+/// Runs until `stop` is dropped; `disk_ticker` is woken at every tick.
+pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender<()>) {
     let mut remember_at = Instant::now() + Duration::from_secs(3);
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
@@ -45,7 +46,9 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             );
             shared.postpone_limits(lost);
         }
-        shared.end_lookups(now);
+        // If it is still at the last one, that will do.
+        let _ = disk_ticker.try_send(());
+        shared.end_overdue_lookups(now);
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
         for transfer in shared.transfers() {
@@ -59,7 +62,6 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             if changed {
                 shared.want_anew(&transfer);
             }
-            shared.press_for_nodes(&transfer, now);
             if transfer.is_stalled(now, TRIAL) {
                 shared.next_on_trial(transfer.id, TRIAL);
                 shared.ask_everybody(&transfer);

@@ -170,13 +170,20 @@ fn who_has_given_up_system_calls_is_refused_them() {
     run(&mut Command::new("true"), SOON).ok();
 }
 
+/// The processes that do for the daemon `pid` what it may not, by name.
+fn helpers_of(pid: i32) -> BTreeMap<String, i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let named = children.split_whitespace().map(|child| {
+        let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap();
+        let name = line.split('\0').next().unwrap_or_default();
+        (name.to_owned(), child.parse().unwrap())
+    });
+    named.collect()
+}
+
 /// The process that unmounts for the daemon `pid`.
 fn unmounter_of(pid: i32) -> i32 {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let mut children = children.split_whitespace();
-    let child = children.next().expect("a process that unmounts");
-    assert_eq!(children.next(), None);
-    child.parse().unwrap()
+    helpers_of(pid)["cjp2pfs-unmounter"]
 }
 
 /// Waits until a process has ended, be it that nobody has asked how.
@@ -214,6 +221,53 @@ fn a_mount_writes_in_its_store_only_and_is_unmounted_by_another_process() {
     let unmounter = unmounter_of(pid);
     mounted.umount();
     ends(unmounter);
+}
+
+/// Each thread has rights of its own. The one that passthrough takes is with a process that has no other.
+#[test]
+fn a_mount_of_root_has_no_right_of_root() {
+    requires_root!();
+    requires_mount!();
+    const SYS_ADMIN: u64 = 1 << 21;
+    let place = Place::new();
+    for (flags, helpers) in [
+        (&[][..], &["cjp2pfs-passthrough", "cjp2pfs-unmounter"][..]),
+        (&["--no-passthrough"], &["cjp2pfs-unmounter"]),
+    ] {
+        let settings = Settings::new(place.path("store")).with(flags);
+        let mounted = Mounted::new(settings, &place.folder("mnt"));
+        let pid = mounted.node.process.pid();
+        let has = |of: &str, set: &str| {
+            let status = fs::read_to_string(format!("/proc/{of}/status")).unwrap();
+            let value = status.lines().find_map(|line| line.strip_prefix(set));
+            u64::from_str_radix(value.unwrap().trim(), 16).unwrap()
+        };
+        let mut threads = 0;
+        for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let task = task.unwrap().file_name().into_string().unwrap();
+            let of = format!("{pid}/task/{task}");
+            let name = fs::read_to_string(format!("/proc/{of}/comm")).unwrap();
+            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+                assert_eq!(has(&of, set), 0, "{set} of the thread {name}");
+            }
+            threads += 1;
+        }
+        assert!(threads > 5, "{threads}");
+        let status = mounted.node.status();
+        assert_eq!(status["rights"]["uid"], 0);
+        assert_eq!(status["rights"]["capabilities"], 0);
+        let there = helpers_of(pid);
+        assert_eq!(there.keys().collect::<Vec<_>>(), helpers);
+        if let Some(passer) = there.get("cjp2pfs-passthrough") {
+            let passer = passer.to_string();
+            wait("the other rights to be given up", SOON, || {
+                (has(&passer, "CapPrm:") == SYS_ADMIN).then_some(())
+            });
+            assert_eq!(has(&passer, "CapEff:"), SYS_ADMIN);
+        }
+        mounted.umount();
+        there.values().for_each(|helper| ends(*helper));
+    }
 }
 
 /// A signal for all of a terminal's or a service's processes is for the daemon; and a daemon that is
