@@ -6,8 +6,9 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{debug, info};
 
+use super::addresses::Addresses;
 use super::messages::{Command, Keep};
 use super::reassembly::Reassembly;
 use super::shared::Shared;
@@ -30,6 +31,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
     let mut remember_at = Instant::now() + Duration::from_secs(3);
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
+    let mut addresses = Addresses::new(count_at);
     loop {
         let waited_from = Instant::now();
         match stop.recv_timeout(TICK) {
@@ -44,6 +46,10 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
                 "this process did not run for a while"
             );
             shared.postpone_limits(lost);
+        }
+        if addresses.has_new(now) || lost >= SLEPT {
+            debug!("this host may have another address now");
+            shared.mailbox.post(Command::Moved);
         }
         shared.end_lookups(now);
         shared.expire_names(Some(now));
