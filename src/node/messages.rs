@@ -42,6 +42,8 @@ pub(super) enum Command {
     PassOver(ContentId, Hash),
     /// The host could not put some fragmented datagrams together.
     FragmentsFail,
+    /// This host has another address than before, or was away.
+    Moved,
     Read(Box<Read>),
     Report(Sender<Report>),
     /// What peers have said that they have; perhaps they are to be asked anew.

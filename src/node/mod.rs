@@ -5,6 +5,7 @@
 //! `shared` for who does what). A read that finds its bytes here is answered on the caller's
 //! thread; one that does not is kept as a ticket and answered by whoever ends it first.
 
+mod addresses;
 mod afloat;
 mod backlog;
 mod batches;

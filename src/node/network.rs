@@ -232,6 +232,7 @@ impl Network {
                 Command::Refute(id, blake3) => self.swarm.refute(now, id, blake3),
                 Command::PassOver(id, blake3) => self.swarm.pass_over(id, blake3),
                 Command::FragmentsFail => self.swarm.fragments_fail(now),
+                Command::Moved => self.swarm.handle_move(now),
                 Command::Read(read) => self.answer_read(&read),
                 Command::Report(to) => {
                     let _ = to.send(self.report());

@@ -7,8 +7,9 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{debug, info};
 
+use super::addresses::Addresses;
 use super::messages::{Command, Keep};
 use super::reassembly::Reassembly;
 use super::shared::Shared;
@@ -31,6 +32,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
     let mut remember_at = Instant::now() + Duration::from_secs(3);
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
+    let mut addresses = Addresses::new(count_at);
     loop {
         let waited_from = Instant::now();
         match stop.recv_timeout(TICK) {
@@ -45,6 +47,10 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
                 "this process did not run for a while"
             );
             shared.postpone_limits(lost);
+        }
+        if addresses.has_new(now) || lost >= SLEPT {
+            debug!("this host may have another address now");
+            shared.mailbox.post(Command::Moved);
         }
         // If it is still at the last one, that will do.
         let _ = disk_ticker.try_send(());

@@ -22,6 +22,8 @@ const PATIENCE: u32 = 5;
 /// Probes sent at most each time the timer fires, and how often it fires: ten a second.
 const PROBES_AT_ONCE: usize = 1;
 const PROBE_TICK: Duration = Duration::from_millis(100);
+/// A peer that changes its cookie is greeted at once, but not more often than this.
+const GREET_AGAIN: Duration = Duration::from_secs(5);
 /// Strangers' addresses taken from one list.
 const MAX_INTRODUCED: usize = 8;
 /// Peers at one IP address, beside those that the user named.
@@ -58,6 +60,11 @@ impl Swarm {
             peer.pinned = true;
         }
         self.probe_timer = self.probe_timer.min(now);
+        self.search_all(now);
+    }
+
+    /// Every search goes on at once.
+    fn search_all(&mut self, now: Time) {
         let ids: Vec<_> = self.fetches.keys().copied().collect();
         for id in ids {
             if let Some(fetch) = self.fetches.get_mut(&id) {
@@ -74,6 +81,22 @@ impl Swarm {
             self.meet(now, address);
             self.probe_timer = self.probe_timer.min(now);
         }
+    }
+
+    /// This host has another address than before, or was away: peers that answered are told so from
+    /// where it is now, ten a second, those in use first; what waits is looked for anew.
+    pub fn handle_move(&mut self, now: Time) {
+        for (address, peer) in &mut self.peers {
+            peer.end_bench();
+            let in_use = peer.pinned || self.active.contains(address);
+            if in_use || peer.answered.is_some() {
+                // Those that have waited longest are greeted first.
+                let rank = Duration::from_secs(u64::from(in_use));
+                peer.probe_at = peer.probe_at.min(now - rank);
+            }
+        }
+        self.probe_timer = self.probe_timer.min(now);
+        self.search_all(now);
     }
 
     /// Writes the datagram with which neighbours on the local network are looked for. Who answers
@@ -156,6 +179,7 @@ impl Swarm {
         };
         let mut beacon_answered = false;
         let mut their_key = None;
+        let mut is_new_to_it = false;
         let known = self.peers.get(&from);
         let seal_key = known.map(|peer| peer.seal_key);
         for message in messages {
@@ -211,6 +235,7 @@ impl Swarm {
                 && peer.their_cookie.as_deref() != Some(cookie)
             {
                 greeting.is_first = peer.their_cookie.is_none();
+                is_new_to_it = !greeting.is_first && proved;
                 peer.their_cookie = Some(cookie.as_str().into());
             }
             if proved {
@@ -226,6 +251,16 @@ impl Swarm {
                 peer.probes_unanswered = 0;
                 peer.congestion.rtt.sample(now, now.since(sent));
                 peer.probe_at = now + KEEP_IN_TOUCH.mul_f64(0.75 + self.random.f64() / 2.0);
+            }
+            let greeted = peer
+                .greeted_anew
+                .is_some_and(|at| now.since(at) < GREET_AGAIN);
+            if is_new_to_it && !greeted {
+                // To it we come from another address than before. It asks us for something when its
+                // new cookie is back.
+                peer.greeted_anew = Some(now);
+                peer.probe_at = now;
+                self.probe_timer = self.probe_timer.min(now);
             }
         }
         greeting

@@ -103,6 +103,8 @@ pub(super) struct Peer {
     pub probe_at: Time,
     pub probes_unanswered: u32,
     pub probe_sent: Option<(Time, u64)>,
+    /// When it was probed because its cookie had changed.
+    pub greeted_anew: Option<Time>,
     pub asked_for_peers: Option<Time>,
     /// Datagram bytes, without headers.
     pub bytes_received: u64,
@@ -137,6 +139,7 @@ impl Peer {
             probe_at: now,
             probes_unanswered: 0,
             probe_sent: None,
+            greeted_anew: None,
             asked_for_peers: None,
             bytes_received: 0,
             bytes_sent: 0,

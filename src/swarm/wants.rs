@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::fetch::{Class, Fetch};
+use super::search::ENOUGH_SOURCES;
 use super::{Event, Swarm, Time};
 use crate::content::{ByteRange, ContentId};
 
@@ -59,7 +60,9 @@ impl Swarm {
             None => range,
         };
         fetch.want(now, range, class);
-        if fetch.sources.is_empty() {
+        // While nothing was wanted of it nobody was asked of whom others had told.
+        let has_news = fetch.search.hinted() > 0 && fetch.sources.len() < ENOUGH_SOURCES;
+        if fetch.sources.is_empty() || has_news {
             fetch.search.bring_forward(now);
         }
         self.note_fetch_due(id);

@@ -289,6 +289,11 @@ impl Namespaces {
         let words = ["-n", &self.names[which], "link", "set", "wire", state];
         run(Command::new("ip").args(words), SOON).ok();
     }
+
+    fn address(&self, which: usize, what: &str, address: &str) {
+        let words = ["-n", &self.names[which], "addr", what, address];
+        run(Command::new("ip").args(words).args(["dev", "wire"]), SOON).ok();
+    }
 }
 
 impl Drop for Namespaces {
@@ -358,5 +363,57 @@ fn interfaces_may_go_away_and_come_back() {
         assert!(short.wait(LATER).success(), "no read may have failed");
         file.is_in(&output);
     }
+    assert_eq!(mount.process.stop(SOON).code(), Some(0));
+}
+
+/// The source, which nobody else has, gets another address in mid-transfer: it notices, says so to those
+/// it knows, and no read fails.
+#[test]
+fn a_source_that_gets_another_address_is_followed() {
+    requires_mount!();
+    let namespaces = match Namespaces::new("m") {
+        Ok(namespaces) => namespaces,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    let place = Place::new();
+    let file = place.file("content", LENGTH);
+    // All addresses: the one that it is bound to alone could not be replaced.
+    let settings = Settings::new(place.path("a"))
+        .bind("0.0.0.0:24254")
+        .with(&["--upload-limit", UPLOAD]);
+    let mut command = settings.command("seed");
+    command.arg(&file.path);
+    let seeder = Node::start(settings, &mut namespaces.inside(0, &command));
+    wait("the file to be hashed", LATER, || {
+        (!seeder.lines().is_empty()).then_some(())
+    });
+    let at = place.path("mnt");
+    fs::create_dir_all(&at).unwrap();
+    let _detach = Detach(at.clone());
+    let known = "10.79.0.1:24254".parse().unwrap();
+    let settings = limits(
+        Settings::new(place.path("b"))
+            .bind("10.79.0.2:24254")
+            .peer(known),
+    );
+    let mut command = settings.command("mount");
+    command.arg("-f").arg(&at);
+    let mut mount = Node::start(settings, &mut namespaces.inside(1, &command));
+    wait("the mount", SOON, || is_alive(&at).then_some(()));
+
+    let output = place.path("out");
+    let mut cat = Command::new("cat");
+    cat.arg(at.join(&file.sha256));
+    let mut cat = Process::start_logging(&mut cat, &output, &place.path("errors"));
+    wait("the transfer to begin", SOON, || {
+        (fs::metadata(&output).unwrap().len() > 100_000).then_some(())
+    });
+    namespaces.address(0, "del", "10.79.0.1/24");
+    namespaces.address(0, "add", "10.79.0.9/24");
+    assert!(cat.wait(LATER).success(), "no read may have failed");
+    file.is_in(&output);
     assert_eq!(mount.process.stop(SOON).code(), Some(0));
 }

@@ -164,6 +164,32 @@ fn two_hundred_after_one_file() {
     crowd(60, 200, 256 << 10);
 }
 
+/// Others that the only known source names while nothing is wanted yet are asked when something is,
+/// though it be in the middle of the content and the source have all of it.
+#[test]
+fn who_was_named_before_something_is_wanted_is_asked_then() {
+    let what = Synthetic::new(62, 16 << 20);
+    let mut world = World::new(62);
+    let access = Access::symmetric(FAST_ETHERNET, Duration::from_millis(20));
+    world.add_node(1, &access, Node::new(621, &[]).holding(what));
+    for n in 2..5 {
+        let other = Node::new(620 + u64::from(n), &[address(1)]).sharing();
+        world.add_node(n, &access, other.fetching(what));
+    }
+    let reader = world.add_node(9, &access, Node::new(629, &[address(1)]));
+    world.have(seconds(10), reader, move |node, now| {
+        node.look_for(now, what)
+    });
+    let middle = ByteRange::at(8 << 20, 128 << 10);
+    world.have(seconds(12), reader, move |node, now| {
+        node.read(now, what, middle)
+    });
+    world.run(seconds(13), |_| false);
+    let traffic = world.traffic(reader);
+    let asked = (2..5).filter(|n| traffic.sent_to(address(*n)).datagrams > 0);
+    assert_eq!(asked.count(), 3);
+}
+
 /// One seed, one run: the same datagrams at the same moments, though hashing is seeded anew.
 #[test]
 fn the_same_seed_gives_the_same_swarm() {

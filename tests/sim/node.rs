@@ -181,6 +181,11 @@ impl Node {
         self.swarm.find(now, what.id());
     }
 
+    /// Its host notices that it has another address.
+    pub fn notice_move(&mut self, now: Time) {
+        self.swarm.handle_move(now);
+    }
+
     /// A program reads `range` of `what`, whose length is known, and waits.
     pub fn read(&mut self, now: Time, what: Synthetic, range: ByteRange) {
         let goal = self

@@ -34,7 +34,7 @@ fn config() -> Config {
     Config {
         max_peers: 96,
         receive_budget: 1 << 20,
-        request_length: 16 << 10,
+        request_length: from_environment("SIM_REQUEST", 16 << 10),
         probe: false,
         ..Config::default()
     }
