@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::args::{PublishArgs, UnpublishArgs};
 use super::exit_codes::Outcome;
+use super::store_access::{self, Access};
 use super::{progress, report, settings, signals, tell};
 use crate::content::{KeyedName, PublishedName};
 use crate::control::{Client, ClientError, PublishEvent, PublishedEntry};
@@ -21,11 +22,11 @@ use crate::node::publishing::{PublishError, prepare};
 use crate::store::{Published, Store};
 
 pub fn publish(args: &PublishArgs, config: Option<&Path>) -> Result<Outcome> {
+    let Some(path) = &args.path else {
+        return list(args, config);
+    };
     let dir = settings::store_dir(&args.store, config)?;
     let client = Client::new(&dir)?;
-    let Some(path) = &args.path else {
-        return list(args, &dir, &client);
-    };
     let path = std::path::absolute(path)
         .with_context(|| format!("cannot use {} as a path", path.display()))?;
     std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -57,7 +58,7 @@ pub fn publish(args: &PublishArgs, config: Option<&Path>) -> Result<Outcome> {
                 bar.set_position(done);
                 !interrupted.load(Ordering::Relaxed)
             };
-            let prepared = match prepare(&store, None, &path, &told) {
+            let prepared = match prepare(&store, None, &path, &name, &told) {
                 Err(PublishError::Interrupted) => return Ok(Outcome::Interrupted(libc::SIGINT)),
                 prepared => prepared?,
             };
@@ -106,15 +107,14 @@ fn default_name(path: &Path) -> Result<PublishedName> {
         .with_context(|| format!("`{text}` cannot be used; give --name"))
 }
 
-fn list(args: &PublishArgs, dir: &Path, client: &Client) -> Result<Outcome> {
-    let entries = match client.published() {
-        Err(ClientError::NoDaemon { .. }) => {
-            let store = open(dir)?;
+fn list(args: &PublishArgs, config: Option<&Path>) -> Result<Outcome> {
+    let entries = match store_access::open(&args.store, config)? {
+        Access::Daemon(client) => client.published()?,
+        Access::Store(store) => {
             let key = store.node_key()?.public();
             let entry = |published: &Published| PublishedEntry::new(&key, published);
             store.published()?.iter().map(entry).collect()
         }
-        entries => entries?,
     };
     let mut out = io::stdout().lock();
     if args.json {
@@ -132,17 +132,15 @@ fn list(args: &PublishArgs, dir: &Path, client: &Client) -> Result<Outcome> {
 }
 
 pub fn unpublish(args: &UnpublishArgs, config: Option<&Path>) -> Result<Outcome> {
-    let dir = settings::store_dir(&args.store, config)?;
-    let was = match Client::new(&dir)?.unpublish(&args.name) {
-        Err(ClientError::NoDaemon { .. }) => {
-            let store = open(&dir)?;
+    let was = match store_access::open(&args.store, config)? {
+        Access::Daemon(client) => client.unpublish(&args.name)?,
+        Access::Store(store) => {
             let key = store.node_key()?.public();
             store.unpublish(&KeyedName {
                 key,
                 name: args.name.clone(),
             })?
         }
-        was => was?,
     };
     if !was {
         bail!("nothing is published under the name {}", args.name);

@@ -102,16 +102,14 @@ pub fn run(args: &SeedArgs, config: Option<&Path>) -> Result<Outcome> {
             Ok(roots) => shown.show_folders(&roots),
         }
         shown.tell_skipped();
-        let count = shown.seeded.load(Ordering::Relaxed);
-        if count == 0 {
+        let Some(served) = shown.served(shown.seeded.load(Ordering::Relaxed)) else {
             tell("nothing to serve");
             outcome = Ok(Outcome::Failed);
             break;
-        }
-        let files = if count == 1 { "file" } else { "files" };
+        };
         let _ = writeln!(
             io::stderr(),
-            "serving {count} {files} on {}; Ctrl-C ends",
+            "serving {served} on {}; Ctrl-C ends",
             node.local_addr()
         );
     }

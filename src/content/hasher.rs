@@ -25,10 +25,11 @@ pub struct Digests {
 /// Computes [`Digests`]: SHA-256, BLAKE3 and the tree.
 ///
 /// What is kept meanwhile is 32 bytes for each 4,096 of the content, and twice that at the end. For
-/// long content see [`StreamingHasher`].
+/// long content see [`TreeHasher`].
 #[derive(Clone, Default)]
 pub struct ContentHasher {
-    pass: Pass,
+    sha256: Sha256,
+    leaves: Leaves,
 }
 
 impl ContentHasher {
@@ -40,43 +41,47 @@ impl ContentHasher {
 
     /// Takes the next bytes of the content. Fastest in multiples of [`LEAF`], but any will do.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.pass.update(bytes);
+        // Every byte goes through both functions while it is still in the nearest cache.
+        for piece in bytes.chunks(LEAF as usize) {
+            self.sha256.update(piece);
+            self.leaves.update(piece);
+        }
     }
 
     /// After the last byte.
     #[must_use]
     pub fn finish(mut self) -> Digests {
-        self.pass.end();
-        let pass = self.pass;
-        let (blake3, tree) = if pass.leaves.is_empty() {
-            (pass.first, Vec::new())
+        self.leaves.end();
+        let leaves = self.leaves;
+        let (blake3, tree) = if leaves.values.is_empty() {
+            (leaves.first, Vec::new())
         } else {
-            tree::build(pass.leaves, pass.first)
+            tree::build(leaves.values, leaves.first)
         };
         Digests {
-            sha256: Hash(pass.sha256.finalize().into()),
+            sha256: Hash(self.sha256.finalize().into()),
             blake3,
-            length: pass.length,
+            length: leaves.length,
             tree,
         }
     }
 }
 
-/// Computes [`Digests`] of content whose length is known, and writes its tree file on the way, so
-/// that the memory it takes does not follow the length: less than 1 MiB for anything that exists.
-#[derive(Clone)]
-pub struct StreamingHasher {
-    pass: Pass,
+/// Computes the BLAKE3 of content whose length is known, and writes its tree file on the way, so that
+/// the memory it takes does not follow the length: less than 1 MiB for anything that exists. SHA-256
+/// is the caller's to compute, on whichever thread.
+pub struct TreeHasher {
+    leaves: Leaves,
     tree: TreeWriter,
     length: u64,
 }
 
-impl StreamingHasher {
+impl TreeHasher {
     /// For content of `length` bytes. `None` for at most one leaf, whose tree is not worth a file.
     #[must_use]
     pub fn new(length: u64) -> Option<Self> {
         Some(Self {
-            pass: Pass::default(),
+            leaves: Leaves::default(),
             tree: TreeWriter::new(length.div_ceil(LEAF))?,
             length,
         })
@@ -92,71 +97,64 @@ impl StreamingHasher {
         bytes: &[u8],
         write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.pass.update(bytes);
-        self.hand_over(write_at)
+        self.leaves.update(bytes);
+        self.write_tree(write_at)
     }
 
-    fn hand_over(&mut self, write_at: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        self.tree.push(self.pass.leaves.as_chunks().0, write_at)?;
-        self.pass.leaves.clear();
+    fn write_tree(&mut self, write_at: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.tree.push(self.leaves.values.as_chunks().0, write_at)?;
+        self.leaves.values.clear();
         Ok(())
     }
 
-    /// After the last byte: the digests, whose `tree` is empty because it is in the file. `None` if
-    /// the content had another length than was said; what is in the file means nothing then.
+    /// The bytes that the content was said to have.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// After the last byte: the BLAKE3. `None` if the content had another length than was said; what
+    /// is in the file means nothing then.
     ///
     /// # Errors
     /// Those of `write_at`.
     pub fn finish(
         mut self,
         mut write_at: impl FnMut(u64, &[u8]) -> io::Result<()>,
-    ) -> io::Result<Option<Digests>> {
-        if self.pass.length != self.length {
+    ) -> io::Result<Option<Hash>> {
+        if self.leaves.length != self.length {
             return Ok(None);
         }
-        self.pass.end();
-        self.hand_over(&mut write_at)?;
-        let Some(blake3) = self.tree.finish(write_at)? else {
-            return Ok(None);
-        };
-        Ok(Some(Digests {
-            sha256: Hash(self.pass.sha256.finalize().into()),
-            blake3,
-            length: self.length,
-            tree: Vec::new(),
-        }))
+        self.leaves.end();
+        self.write_tree(&mut write_at)?;
+        self.tree.finish(write_at)
     }
 }
 
-/// The one pass over the bytes.
-///
-/// The leaves of the tree are hashed one by one and the BLAKE3 of the whole follows from them, so
-/// that every byte goes through each function once, while it is still in the nearest cache.
+/// The leaves of the tree, hashed one by one; the BLAKE3 of the whole follows from them.
 #[derive(Clone)]
-struct Pass {
-    sha256: Sha256,
+struct Leaves {
     /// The leaf that is being filled, at its offset in the content.
     leaf: blake3::Hasher,
     /// The values of leaves that are full, 32 bytes each, as long as nobody takes them out.
-    leaves: Vec<u8>,
+    values: Vec<u8>,
     /// BLAKE3 of the first leaf alone: the root, if there is to be no other.
     first: Hash,
     length: u64,
 }
 
-impl Default for Pass {
+impl Default for Leaves {
     fn default() -> Self {
         Self {
-            sha256: Sha256::new(),
             leaf: blake3::Hasher::new(),
-            leaves: Vec::new(),
+            values: Vec::new(),
             first: Hash(*blake3::hash(&[]).as_bytes()),
             length: 0,
         }
     }
 }
 
-impl Pass {
+impl Leaves {
     fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.leaf.count() == 0 {
@@ -164,7 +162,6 @@ impl Pass {
             }
             let room = (LEAF - self.leaf.count()) as usize;
             let (piece, rest) = bytes.split_at(room.min(bytes.len()));
-            self.sha256.update(piece);
             self.leaf.update(piece);
             self.length += piece.len() as u64;
             if self.leaf.count() == LEAF {
@@ -178,7 +175,7 @@ impl Pass {
         if self.length <= LEAF {
             self.first = Hash(*self.leaf.finalize().as_bytes());
         }
-        self.leaves
+        self.values
             .extend_from_slice(&self.leaf.finalize_non_root());
         // `reset` would keep half of the offset.
         self.leaf = blake3::Hasher::new();

@@ -16,7 +16,7 @@ mod tree_writer;
 
 pub use blocks::{BLOCK, BlockList, BlockListError, MAX_BLOCK_LIST};
 pub use groups::{GROUP, LeafGroups};
-pub use hasher::{ContentHasher, Digests, Proof, StreamingHasher};
+pub use hasher::{ContentHasher, Digests, Proof, TreeHasher};
 pub use id::{ContentId, Hash, IdError, Kind};
 pub use key::{KeyError, PublicKey, SecretKey, Signature};
 pub use listing::{Listing, ListingError};

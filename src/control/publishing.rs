@@ -225,7 +225,8 @@ fn publish_now(
         progress.length.store(length, Ordering::Relaxed);
         !progress.unwanted.load(Ordering::Relaxed)
     };
-    let (sha256, real) = prepare(node.store(), shared.daemon.seeder.as_ref(), path, &tell)?;
+    let seeder = shared.daemon.seeder.as_ref();
+    let (sha256, real) = prepare(node.store(), seeder, path, name, &tell)?;
     let signed = node.publish(name, sha256, &real)?;
     let published = Published {
         name: name.clone(),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::inodes::Ino;
+use super::ino::Ino;
 
 /// `st_blksize` of a file, in bytes: programs that go by it read in steps of one request of the
 /// largest size that the kernel sends unless told otherwise (`fs.fuse.max_pages_limit`, 256 pages).

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::attributes::{Attributes, Listed};
-use super::inodes::Ino;
+use super::ino::Ino;
 use super::names::{
     BLAKE3_FOLDER, Folder, LATEST_FOLDER, PUBLISHED_FOLDER, SEEDING_FOLDER, STREAM_FOLDER,
 };

@@ -7,27 +7,26 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem,
-    FopenFlags, Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation,
+    INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::attributes::{Attributes, BLOCK_SIZE, Owner};
+use super::attributes::Owner;
 use super::errno::Errno;
-use super::fs::{FileSystem, Opened, Opening};
+use super::fs::FileSystem;
 use super::handles::Fh;
-use super::inodes::{Ino, OpenMode};
+use super::ino::Ino;
 use super::kernel;
 use super::names::MAX_NAME;
 use super::passing::{Passed, Passing};
+use super::replies::{OpenReply, file_attr, file_type, reply_xattr};
 use super::source::Source;
 
 /// The unit that `statfs` counts in, in bytes.
@@ -48,88 +47,6 @@ impl<S: Source> Adaptor<S> {
     /// In front of `fs`, with files that belong to `owner`.
     pub fn new(fs: Arc<FileSystem<S, Passed>>, owner: Owner, passing: Passing) -> Self {
         Self { fs, owner, passing }
-    }
-}
-
-/// The answer to an open.
-struct OpenReply {
-    reply: ReplyOpen,
-    passing: Passing,
-}
-
-impl Opening<Passed> for OpenReply {
-    fn pass(&self, file: BorrowedFd<'_>) -> io::Result<Passed> {
-        self.passing.pass(&self.reply, file)
-    }
-
-    fn done(self, opened: Result<Opened<Passed>, Errno>) {
-        match opened {
-            Err(errno) => self.reply.error(errno.into()),
-            Ok(opened) => {
-                let (fh, flags) = (FileHandle(opened.fh.0), open_flags(opened.mode));
-                match opened.passage {
-                    None => self.reply.opened(fh, flags),
-                    Some(passage) => passage.kernel.answer(self.reply, fh, flags),
-                }
-            }
-        }
-    }
-}
-
-impl From<Errno> for fuser::Errno {
-    fn from(errno: Errno) -> Self {
-        Self::from_i32(errno.0)
-    }
-}
-
-fn file_attr(attributes: &Attributes, owner: Owner) -> FileAttr {
-    let time = attributes.time();
-    FileAttr {
-        ino: INodeNo(attributes.ino.0),
-        size: attributes.length,
-        blocks: attributes.blocks(),
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind: file_type(Some(attributes)),
-        perm: attributes.mode(),
-        nlink: attributes.links(),
-        uid: owner.uid,
-        gid: owner.gid,
-        rdev: 0,
-        blksize: BLOCK_SIZE,
-        flags: 0,
-    }
-}
-
-/// What has no attributes of its own is content.
-fn file_type(attributes: Option<&Attributes>) -> FileType {
-    match attributes {
-        Some(attributes) if attributes.folder => FileType::Directory,
-        Some(attributes) if attributes.link() => FileType::Symlink,
-        _ => FileType::RegularFile,
-    }
-}
-
-fn open_flags(mode: OpenMode) -> FopenFlags {
-    match mode {
-        OpenMode::Direct { keep: true } => {
-            FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE
-        }
-        OpenMode::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
-        OpenMode::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
-        // The kernel takes no `FOPEN_KEEP_CACHE` with a passage: what it has cached it drops.
-        OpenMode::Cached { keep: false } | OpenMode::Passed => FopenFlags::empty(),
-    }
-}
-
-/// Answers a request for a value of unknown size: its size where none fits, the value where it does.
-fn reply_xattr(reply: ReplyXattr, value: &[u8], room: u32) {
-    match u32::try_from(value.len()) {
-        Ok(size) if room == 0 => reply.size(size),
-        Ok(size) if size <= room => reply.data(value),
-        _ => reply.error(Errno::ERANGE.into()),
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::attributes::Attributes;
 use super::errno::Errno;
-use super::inodes::Ino;
+use super::ino::Ino;
 use super::names::MAX_NAME;
 use crate::content::{ContentId, KeyedName, PublicKey};
 use crate::node::ContentInfo;

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
-use super::inodes::Ino;
+use super::ino::Ino;
 use crate::content::listing::{MAX_NODES, Tree};
 use crate::content::{ContentId, KeyedName};
 

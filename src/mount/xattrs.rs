@@ -54,14 +54,16 @@ pub fn value(info: &ContentInfo, name: &[u8]) -> Result<String, Errno> {
     })
 }
 
-/// What to say of an attribute that is not there. `ls` asks for `system.posix_acl_access` of every
-/// file and the kernel for `security.capability`: they are told at once, nothing is looked at.
+/// What to say of an attribute that is not there: of those that are not the user's, that the file
+/// system has none of the kind. `ls -l` asks for `security.selinux` and `system.posix_acl_access`,
+/// and takes that answer for the whole file system, where after any other it asks of every file; the
+/// kernel takes both for "no" when it asks for `security.capability`.
 #[must_use]
 pub fn absent(name: &[u8]) -> Errno {
-    if name.starts_with(b"system.") {
-        Errno::EOPNOTSUPP
-    } else {
+    if name.starts_with(b"user.") {
         Errno::ENODATA
+    } else {
+        Errno::EOPNOTSUPP
     }
 }
 
@@ -102,10 +104,12 @@ mod tests {
             [&format!("blake3/{hex}"), "partial", "no", "4", &hex]
         );
         assert_eq!(value(&info, b"user.cjp2p.sha256"), Err(Errno::ENODATA));
-        assert_eq!(value(&info, b"security.capability"), Err(Errno::ENODATA));
-        assert_eq!(
-            value(&info, b"system.posix_acl_access"),
-            Err(Errno::EOPNOTSUPP)
-        );
+        for foreign in [
+            &b"security.selinux"[..],
+            b"security.capability",
+            b"system.posix_acl_access",
+        ] {
+            assert_eq!(value(&info, foreign), Err(Errno::EOPNOTSUPP));
+        }
     }
 }

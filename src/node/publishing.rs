@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::Node;
 use super::seeding::{Observer, Options, SeededFile, Seeder, Skip};
-use crate::content::Hash;
 use crate::content::listing::ListingError;
+use crate::content::{Hash, PublishedName};
 use crate::store::{Store, StoreError};
 
 /// Why a path cannot be published.
@@ -60,8 +60,8 @@ pub enum PublishError {
 }
 
 /// Has `seeder` seed the file or folder at `path` from now on; gives the SHA-256 of the file or of the
-/// folder's listing, and the real path. Without a seeder the next one goes on with it. `tell` hears
-/// how many bytes are done and how many there are, from another thread, and says whether to go on.
+/// folder's listing, and the real path. Without a seeder the next one goes on with it. It is to be
+/// published under `name`, so nothing is hashed where that cannot be. `tell` hears how many bytes are done and how many there are, from another thread, and says whether to go on.
 ///
 /// # Errors
 /// [`PublishError`]; then `path` is not seeded by this.
@@ -69,8 +69,10 @@ pub fn prepare(
     store: &Store,
     seeder: Option<&Seeder>,
     path: &Path,
+    name: &PublishedName,
     tell: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<(Hash, PathBuf), PublishError> {
+    store.may_publish(name)?;
     let unreadable = |source| PublishError::Unreadable {
         path: path.into(),
         source,

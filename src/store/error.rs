@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::content::PublishedName;
+
 /// Why an operation of the store failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -96,6 +98,18 @@ pub enum StoreError {
     NotAKey {
         /// The file.
         path: PathBuf,
+    },
+    /// One published name goes on below another: what is published under the shorter would hide what
+    /// is published under the longer.
+    #[error(
+        "`{name}` and `{published}`, which is published, cannot both be: one would hide the other; \
+         choose another name or unpublish `{published}`"
+    )]
+    NameInTheWay {
+        /// The name that was to be published.
+        name: PublishedName,
+        /// The one that is.
+        published: PublishedName,
     },
     /// The embedded database refused.
     #[error("the index of the store failed")]

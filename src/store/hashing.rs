@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use tracing::warn;
 
-use crate::content::{ContentHasher, ContentId, Digests, StreamingHasher};
+use crate::content::{ContentHasher, ContentId, Digests};
 
 use super::Store;
 use super::error::StoreError;
 use super::layout::remove_file;
+use super::streaming_hasher::StreamingHasher;
 
 /// Content from which on the tree is written meanwhile, in bytes; the tree of shorter content takes
 /// 2 MiB of memory at most, and no file where it is not wanted in the end.
@@ -74,6 +75,23 @@ impl Hashing {
             }
             How::Streaming { hasher, file } => hasher
                 .update(bytes, |at, nodes| file.file.write_all_at(nodes, at))
+                .map_err(|e| StoreError::io("write", &file.path, e)),
+        }
+    }
+
+    /// Takes the first `count` bytes of `buffer` as the next, and leaves other memory in it, as
+    /// [`StreamingHasher::hand_over`] does: for who reads long content as fast as it can be hashed.
+    ///
+    /// # Errors
+    /// What the disk said; then it has to begin anew.
+    pub fn hand_over(&mut self, buffer: &mut Vec<u8>, count: usize) -> Result<(), StoreError> {
+        match &mut self.0 {
+            How::InMemory(hasher) => {
+                hasher.update(buffer.get(..count).unwrap_or(buffer));
+                Ok(())
+            }
+            How::Streaming { hasher, file } => hasher
+                .hand_over(buffer, count, |at, nodes| file.file.write_all_at(nodes, at))
                 .map_err(|e| StoreError::io("write", &file.path, e)),
         }
     }

@@ -206,7 +206,7 @@ impl Store {
             if read == 0 {
                 break;
             }
-            hashing.update(buffer.get(..read).unwrap_or_default())?;
+            hashing.hand_over(&mut buffer, read)?;
             at += read as u64;
         }
         let changed = || failed(io::Error::other("it changed while it was hashed"));

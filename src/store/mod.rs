@@ -56,6 +56,7 @@ mod room;
 mod roots;
 mod scrub;
 mod seeded;
+mod streaming_hasher;
 mod trees;
 mod uses;
 
@@ -90,6 +91,7 @@ pub use room::{Limits, Usage};
 pub use roots::Root;
 pub use scrub::{Scrubbed, Verdict};
 pub use seeded::Seeded;
+pub use streaming_hasher::StreamingHasher;
 pub use uses::Hold;
 
 use index::{Entry, Index};

@@ -87,9 +87,34 @@ fn decode_latest(key: &[u8], value: &[u8]) -> Option<SignedLatest> {
     SignedLatest::read(&signed).into_iter().find(of_this)
 }
 
+/// What is published of which `name` is the start, or that is the start of `name`: in a tree of names
+/// only one of them can be seen. A name that is published already stays as it is.
+fn in_the_way(
+    published: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &PublishedName,
+) -> Result<Option<PublishedName>, redb::Error> {
+    let mut found = None;
+    for entry in published.iter()? {
+        let (other, row) = entry?;
+        if Row::decode(row.value()).is_none_or(|row| row.withdrawn) {
+            continue;
+        }
+        let Ok(other) = other.value().parse::<PublishedName>() else {
+            continue;
+        };
+        if other == *name {
+            return Ok(None);
+        }
+        if other.is_below(name.as_str()) || name.is_below(other.as_str()) {
+            found.get_or_insert(other);
+        }
+    }
+    Ok(found)
+}
+
 impl Index {
     /// Signs that `name` stands for `sha256`, with a `seq` above every one before and not below
-    /// `seconds`.
+    /// `seconds`. Or tells which name is in the way.
     fn publish(
         &self,
         secret: &SecretKey,
@@ -97,13 +122,16 @@ impl Index {
         sha256: Hash,
         path: &Path,
         seconds: u64,
-    ) -> Result<SignedLatest, redb::Error> {
+    ) -> Result<Result<SignedLatest, PublishedName>, redb::Error> {
         let of = KeyedName {
             key: secret.public(),
             name: name.clone(),
         };
         self.write(|txn| {
             let mut published = txn.open_table(PUBLISHED)?;
+            if let Some(other) = in_the_way(&published, name)? {
+                return Ok(Err(other));
+            }
             let mut all = txn.open_table(LATEST)?;
             let key = latest_key(&of);
             let row = published
@@ -124,8 +152,12 @@ impl Index {
                 path: path.into(),
             };
             published.insert(name.as_str(), &row.encode()[..])?;
-            Ok(latest)
+            Ok(Ok(latest))
         })
+    }
+
+    fn name_in_the_way(&self, name: &PublishedName) -> Result<Option<PublishedName>, redb::Error> {
+        self.write(|txn| in_the_way(&txn.open_table(PUBLISHED)?, name))
     }
 
     fn unpublish(&self, of: &KeyedName) -> Result<bool, redb::Error> {
@@ -211,7 +243,7 @@ impl Store {
     /// newer than anything that the key has published under that name before.
     ///
     /// # Errors
-    /// What the index said.
+    /// What the index said; [`StoreError::NameInTheWay`].
     pub fn publish(
         &self,
         secret: &SecretKey,
@@ -221,9 +253,27 @@ impl Store {
         seconds: u64,
     ) -> Result<SignedLatest, StoreError> {
         let latest = self.0.index.publish(secret, name, sha256, path, seconds)?;
+        let latest = latest.map_err(|published| StoreError::NameInTheWay {
+            name: name.clone(),
+            published,
+        })?;
         self.changed(1, None)?;
         self.flush()?;
         Ok(latest)
+    }
+
+    /// Whether something could be published under the name: to be asked before it is hashed.
+    ///
+    /// # Errors
+    /// What the index said; [`StoreError::NameInTheWay`].
+    pub fn may_publish(&self, name: &PublishedName) -> Result<(), StoreError> {
+        match self.0.index.name_in_the_way(name)? {
+            None => Ok(()),
+            Some(published) => Err(StoreError::NameInTheWay {
+                name: name.clone(),
+                published,
+            }),
+        }
     }
 
     /// Publishes nothing under the name any more; whether something was.

@@ -268,3 +268,24 @@ fn get_gives_up_and_can_be_interrupted() {
     assert_eq!(running.end().code(), Some(130));
     assert!(!dir.join(&id).exists());
 }
+
+/// Commands that only look make no store where there is none.
+#[test]
+fn what_only_looks_at_a_store_makes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let bare = dir.path().join("bare");
+    fs::create_dir(&bare).unwrap();
+    for store in [&bare, &dir.path().join("absent")] {
+        for command in [&["ls", "--seeding"][..], &["ls"], &["publish", "--list"]] {
+            let output = run(
+                dir.path(),
+                &[command, &["--store", store.to_str().unwrap()]].concat(),
+            );
+            assert_eq!(output.status.code(), Some(1), "{command:?}");
+            let said = format!("cjp2pfs: there is no store in {}\n", store.display());
+            assert_eq!(text(&output.stderr), said, "{command:?}");
+        }
+    }
+    assert_eq!(fs::read_dir(&bare).unwrap().count(), 0);
+    assert!(!dir.path().join("absent").exists());
+}

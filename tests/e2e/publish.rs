@@ -395,3 +395,33 @@ fn what_is_old_or_badly_signed_changes_nothing() {
     }
     reader.umount();
 }
+
+/// A file or folder at `a` would hide `a/b` from everybody, so the second of them is refused: before
+/// anything is hashed, with a daemon and without one.
+#[test]
+fn a_name_that_would_hide_another_is_refused() {
+    let place = Place::new();
+    let store = place.path("publisher");
+    let file = place.path("file");
+    fs::write(&file, "content").unwrap();
+    let other = place.path("other");
+    fs::write(&other, "other").unwrap();
+    let refused = |name: &str, published: &str| {
+        let arguments = ["publish", other.to_str().unwrap(), "--name", name];
+        let said = command(&store, &arguments).failed(1);
+        let told = format!("`{name}` and `{published}`, which is published, cannot both be");
+        assert!(said.contains(&told), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    };
+    publish(&store, &file, &["--name", "docs/a"]);
+    refused("docs", "docs/a");
+    let node = daemon(&place, "publisher", &[]);
+    refused("docs", "docs/a");
+    refused("docs/a/b", "docs/a");
+    command(&store, &["unpublish", "docs/a"]).ok();
+    publish(&store, &file, &["--name", "docs"]);
+    refused("docs/a", "docs");
+    let listed = command(&store, &["ls", "--seeding"]).ok().text();
+    assert!(!listed.contains(other.to_str().unwrap()), "{listed}");
+    node.stop();
+}

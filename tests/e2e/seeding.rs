@@ -122,6 +122,30 @@ fn a_running_daemon_seeds_what_it_is_told_and_remembers_it() {
     let nothing = run(settings.command("seed").arg("/dev/null"), SOON).failed(1);
     let told = "left out: 1 special file\ncjp2pfs: nothing to serve\n";
     assert!(nothing.ends_with(told), "{nothing}");
+    // Of a folder there is always its listing.
+    let hollow = place.folder("hollow");
+    fs::write(hollow.join("empty"), "").unwrap();
+    let said = run(settings.command("seed").arg(&hollow), SOON).ok();
+    let told = "only in the listing: 1 empty\ncjp2pfs: the daemon of this store serves the listing of 1 folder\n";
+    assert!(said.stderr.ends_with(told), "{}", said.stderr);
+    let listed = seeding(&store);
+    assert!(
+        listed.iter().any(|one| one["id"] == *id_of(&hollow)),
+        "{listed:?}"
+    );
+    let got = place.path("hollow-list");
+    let getter = Settings::new(place.path("hollow-getter")).peer(node.address);
+    run(&mut getter.get(&id_of(&hollow), &got), LATER).ok();
+    assert_eq!(fs::read_to_string(&got).unwrap(), listing_of(&hollow));
+    run(
+        cjp2pfs()
+            .arg("unseed")
+            .arg(&hollow)
+            .arg("--store")
+            .arg(&store),
+        SOON,
+    )
+    .ok();
     let listed = seeding(&store);
     assert_eq!(listed.len(), 3, "{listed:?}");
     let entry = |listed: &[Value], path: &Path| {

@@ -142,3 +142,42 @@ fn what_others_publish_is_remembered_of_a_bounded_number_of_names() {
     assert!(known.iter().any(|latest| latest.seq == 4209));
     assert!(!known.iter().any(|latest| latest.seq == 10));
 }
+
+/// In a tree of names a file or folder at `a` hides whatever is published as `a/b`.
+#[test]
+fn a_name_above_or_below_one_that_is_published_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let key = store.node_key().unwrap();
+    let publish = |name: &str| {
+        let name = name.parse().unwrap();
+        let published = store.publish(&key, &name, Hash([1; 32]), Path::new("/x"), 1);
+        assert_eq!(published.is_ok(), store.may_publish(&name).is_ok());
+        published.map(|_| ())
+    };
+    let unpublish = |name: &str| {
+        let of = KeyedName {
+            key: key.public(),
+            name: name.parse().unwrap(),
+        };
+        assert!(store.unpublish(&of).unwrap());
+    };
+    let refused = |name: &str, other: &str| match publish(name) {
+        Err(StoreError::NameInTheWay { published, .. }) => assert_eq!(published.as_str(), other),
+        otherwise => panic!("{name}: {otherwise:?}"),
+    };
+    publish("docs/v1/a").unwrap();
+    refused("docs", "docs/v1/a");
+    refused("docs/v1", "docs/v1/a");
+    refused("docs/v1/a/b", "docs/v1/a");
+    // Its neighbours, and what only begins with the same letters; itself, again.
+    for name in ["docs/v1/ab", "docs/v2", "doc", "docs/v1/a"] {
+        publish(name).unwrap();
+    }
+    assert_eq!(store.published().unwrap().len(), 4);
+    for name in ["docs/v1/a", "docs/v1/ab", "docs/v2"] {
+        unpublish(name);
+    }
+    publish("docs").unwrap();
+    refused("docs/v1/a", "docs");
+}

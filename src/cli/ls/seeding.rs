@@ -8,23 +8,19 @@ use anyhow::Result;
 use super::super::args::ReportArgs;
 use super::super::exit_codes::Outcome;
 use super::super::report::write_json;
-use super::super::{human, settings, tell};
-use crate::control::{Client, ClientError, Seeding};
+use super::super::store_access::{self, Access};
+use super::super::{human, tell};
+use crate::control::Seeding;
 use crate::node::seeding::statuses;
-use crate::store::Store;
 
 pub fn run(args: &ReportArgs, config: Option<&Path>) -> Result<Outcome> {
-    let dir = settings::store_dir(&args.store, config)?;
-    let all = match Client::new(&dir)?.seeding() {
-        Ok(all) => all,
-        // What would be seeded if one ran.
-        Err(ClientError::NoDaemon { .. }) if dir.exists() => {
-            let store = Store::open(&dir)?;
+    let all = match store_access::open(&args.store, config)? {
+        Access::Daemon(client) => client.seeding()?,
+        // What would be seeded if a daemon ran.
+        Access::Store(store) => {
             let all = statuses(&store).into_iter().filter(|root| !root.once);
             all.map(Seeding::from).collect()
         }
-        Err(ClientError::NoDaemon { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
     };
     let mut out = io::stdout().lock();
     if args.json {

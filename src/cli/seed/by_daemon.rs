@@ -43,16 +43,11 @@ pub fn run(client: &Client, args: &SeedArgs) -> Result<Outcome> {
     match seeded {
         Ok(files) => {
             shown.tell_skipped();
-            if files == 0 {
+            let Some(served) = shown.served(files) else {
                 tell("nothing to serve");
                 return Ok(Outcome::Failed);
-            }
-            let files = if files == 1 {
-                "1 file".to_owned()
-            } else {
-                format!("{files} files")
             };
-            tell(&format!("the daemon of this store serves {files}"));
+            tell(&format!("the daemon of this store serves {served}"));
             Ok(Outcome::Done)
         }
         Err(ClientError::Interrupted) => {

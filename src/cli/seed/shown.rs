@@ -55,6 +55,8 @@ pub struct Shown {
     pub bar: ProgressBar,
     pub stop: AtomicBool,
     pub seeded: AtomicU64,
+    /// Folders of which there is a listing.
+    listed: AtomicU64,
     files: AtomicU64,
     total: AtomicU64,
     skipped: Mutex<BTreeMap<&'static str, u64>>,
@@ -68,6 +70,7 @@ impl Default for Shown {
             bar: progress::bar(0, "hashing"),
             stop: AtomicBool::new(false),
             seeded: AtomicU64::new(0),
+            listed: AtomicU64::new(0),
             files: AtomicU64::new(0),
             total: AtomicU64::new(0),
             skipped: Mutex::default(),
@@ -77,6 +80,18 @@ impl Default for Shown {
 }
 
 impl Shown {
+    /// What is served where `files` are, in words; `None`: nothing is.
+    pub fn served(&self, files: u64) -> Option<String> {
+        match (files, self.listed.load(Ordering::Relaxed)) {
+            (0, 0) => None,
+            // Empty files need no serving, but who has the listing knows of them.
+            (0, 1) => Some("the listing of 1 folder".to_owned()),
+            (0, folders) => Some(format!("the listings of {folders} folders")),
+            (1, _) => Some("1 file".to_owned()),
+            _ => Some(format!("{files} files")),
+        }
+    }
+
     /// What is not served, or not listed, in a line each.
     pub fn tell_skipped(&self) {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,6 +132,7 @@ impl Shown {
     pub fn show_folder(&self, path: &Path, listing: Result<&str, &str>) {
         self.bar.suspend(|| match listing {
             Ok(id) => {
+                self.listed.fetch_add(1, Ordering::Relaxed);
                 let path = path.to_string_lossy().replace(['\n', '\r'], "?");
                 let mut out = io::stdout().lock();
                 let _ = writeln!(out, "# folder/{id}  {path}");

@@ -7,7 +7,8 @@ use tracing::{debug, error};
 
 use super::super::errno::Errno;
 use super::super::handles::Fh;
-use super::super::inodes::{Ino, OpenMode, Passage};
+use super::super::ino::Ino;
+use super::super::inodes::{OpenMode, Passage};
 use super::super::source::{Reading, Source};
 use super::{FileSystem, OpenFile, Opened, Opening, Read};
 use crate::node::Failure;

@@ -8,7 +8,7 @@ use super::super::folders::{
     Entry, LISTING_LIMIT, Listing, OpenFolder, listing_at, published_entry,
 };
 use super::super::handles::Fh;
-use super::super::inodes::Ino;
+use super::super::ino::Ino;
 use super::super::names::Folder;
 use super::super::places::{self, Place, PlaceEntry};
 use super::super::published::{Spot, Way};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::attributes::{Attributes, Listed};
 use super::super::errno::Errno;
 use super::super::folders::attributes_of;
-use super::super::inodes::Ino;
+use super::super::ino::Ino;
 use super::super::names::{self, Name};
 use super::super::places::{self, Place};
 use super::super::published::{Spot, Way};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::super::attributes::Attributes;
 use super::super::errno::Errno;
-use super::super::inodes::{Ino, OpenMode};
+use super::super::ino::Ino;
+use super::super::inodes::OpenMode;
 use super::super::places::Place;
 use super::super::source::{Source, Streaming};
 use super::{FileSystem, OpenFile, Opened};

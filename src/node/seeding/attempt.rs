@@ -11,8 +11,8 @@ use super::turns::LONG;
 use super::walk::{Found, listed_file};
 use super::{Observer, SeededFile, Skip};
 use crate::content::listing::{Entry, Listed};
-use crate::content::{ContentHasher, Digests, StreamingHasher};
-use crate::store::{Hashing, Identity, Store, StoreError, open_link_free};
+use crate::content::{ContentHasher, Digests};
+use crate::store::{Hashing, Identity, Store, StoreError, StreamingHasher, open_link_free};
 
 /// Bytes read at once.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -35,7 +35,7 @@ pub(super) fn seed_one(
     work: &Work<'_>,
     found: &Found,
     observer: &dyn Observer,
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
 ) -> Result<(), StoreError> {
     let mut told = 0;
     let mut skip = Skip::Changing;
@@ -118,7 +118,7 @@ fn attempt(
     path: &Path,
     observer: &dyn Observer,
     tell: impl Fn(u64),
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
 ) -> Result<Attempt, AttemptError> {
     let store = work.store;
     // It may be another thing by now than when it was found, and its folder be a link to another.
@@ -159,12 +159,9 @@ fn attempt(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e.into()),
         };
-        let Some(read) = buffer.get(..count) else {
-            break;
-        };
-        hashing.update(read)?;
-        hashed += read.len() as u64;
-        tell(read.len() as u64);
+        hashing.hand_over(buffer, count)?;
+        hashed += count as u64;
+        tell(count as u64);
         if hashed > before.size {
             return Ok(Attempt::Changed(hashed));
         }
@@ -212,11 +209,11 @@ impl Hasher {
         })
     }
 
-    fn update(&mut self, bytes: &[u8]) -> Result<(), AttemptError> {
+    fn hand_over(&mut self, buffer: &mut Vec<u8>, count: usize) -> Result<(), AttemptError> {
         match self {
-            Self::Stored(hashing) => hashing.update(bytes)?,
-            Self::Short(hasher) => hasher.update(bytes),
-            Self::Long(hasher) => hasher.update(bytes, |_, _| Ok(()))?,
+            Self::Stored(hashing) => hashing.hand_over(buffer, count)?,
+            Self::Short(hasher) => hasher.update(buffer.get(..count).unwrap_or(buffer)),
+            Self::Long(hasher) => hasher.hand_over(buffer, count, |_, _| Ok(()))?,
         }
         Ok(())
     }

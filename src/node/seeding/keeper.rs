@@ -224,7 +224,8 @@ impl Seeder {
         inner.pass(&roots, &starts, observer)
     }
 
-    /// [`Seeder::seed`]; but what was not seeded before and has nothing to serve is not remembered.
+    /// [`Seeder::seed`]; but what was not seeded before and has nothing to serve, not even a listing,
+    /// is not remembered.
     ///
     /// # Errors
     /// The store fails. What is wrong with a file is told to the observer and ends nothing.
@@ -237,7 +238,8 @@ impl Seeder {
         let known = self.0.store.roots();
         let roots = self.seed(paths, once, observer)?;
         let is_new = |root: &SeededRoot| known.iter().all(|known| known.path != root.path);
-        for root in roots.iter().filter(|root| root.files == 0 && is_new(root)) {
+        let serves = |root: &SeededRoot| root.files > 0 || matches!(root.listing, Some(Ok(_)));
+        for root in roots.iter().filter(|root| !serves(root) && is_new(root)) {
             // Unless it was published meanwhile, or taken out.
             if let Err(UnseedError::Store(error)) = self.unseed(&root.path) {
                 return Err(error);
