@@ -48,7 +48,7 @@ impl Called {
         }
         let known = self.lately.get(&pid).copied();
         let of_process = known.and_then(|process| self.seen.get(&process).copied());
-        let is_its_turn = pid.wrapping_add(self.time) % self.every == 0;
+        let is_its_turn = pid.wrapping_add(self.time).is_multiple_of(self.every);
         let (away, process) = match (known, of_process) {
             (Some(process), Some(seen)) if seen.process_killed => (true, process),
             (Some(process), Some(seen)) if !seen.process_called && !is_its_turn => (false, process),

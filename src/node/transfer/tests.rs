@@ -11,6 +11,7 @@ use super::*;
 use crate::node::pending::Ticket;
 use crate::node::pending::Waiting;
 use crate::store::Store;
+use crate::swarm::Class;
 
 const LATER: Duration = Duration::from_secs(1000);
 
