@@ -301,3 +301,30 @@ fn what_hints_make_us_send_is_bounded() {
         assert!(all <= 320 + 12 * 60 * MINUTES, "{all} datagrams");
     }
 }
+
+/// A peer that asks for another cookie to be returned with each datagram, as one does to which we seem to
+/// have moved, is greeted anew at once, and then every few seconds.
+#[test]
+fn a_cookie_that_changes_all_the_time_makes_us_greet_seldom() {
+    let peer: SocketAddr = "20.0.0.1:24254".parse().unwrap();
+    let mut driven = Driven::new(Config::default());
+    driven.swarm.add_peer(driven.now, peer);
+    driven.pass(Duration::from_secs(1));
+    let greetings = |driven: &Driven| driven.flows[&peer].datagrams_out;
+    let mut first = None;
+    for n in 0..1200 {
+        let told = &driven.overheard[&peer];
+        let messages = json!([
+            {"AlwaysReturned": {"cookie": told.cookie}},
+            {"ReturnedMessage": {"cookie": told.ping}},
+            {"PleaseAlwaysReturnThisMessage": {"cookie": format!("cookie {n}")}},
+        ]);
+        driven.deliver(peer, &serde_json::to_vec(&messages).unwrap());
+        driven.pass(Duration::from_millis(100));
+        first = first.or((n == 1).then(|| greetings(&driven)));
+    }
+    let all = greetings(&driven);
+    println!("greeted {all} times in two minutes");
+    assert!(first >= Some(2), "{first:?} when it had changed once");
+    assert!(all <= 40, "{all} greetings");
+}

@@ -61,7 +61,8 @@ pub enum PublishError {
 
 /// Has `seeder` seed the file or folder at `path` from now on; gives the SHA-256 of the file or of the
 /// folder's listing, and the real path. Without a seeder the next one goes on with it. It is to be
-/// published under `name`, so nothing is hashed where that cannot be. `tell` hears how many bytes are done and how many there are, from another thread, and says whether to go on.
+/// published under `name`, so nothing is hashed where that cannot be. `tell` hears how many bytes are
+/// done and how many there are, from another thread, and says whether to go on.
 ///
 /// # Errors
 /// [`PublishError`]; then `path` is not seeded by this.
