@@ -9,7 +9,9 @@
 //! is gone, then at it, ever faster until a queue stands again. Somebody's urgent requests do not wait
 //! for this pacer, but what nobody waits for pays for them.
 //!
-//! When slower requests do not drain the queue it is not ours, and it is let be for a while.
+//! When slower requests do not drain the queue it is not ours, and it is let be for a while. So is one
+//! that stands while far less arrives than did some seconds ago: it is where the peers have too much to
+//! do, as in a crowd. A pace that was found there would hold us back when the crowd has gone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +50,10 @@ const FREE: f64 = 2.0;
 /// be then.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 const LET_BE: Duration = Duration::from_secs(10);
+/// A queue with less than this share of the most that arrived lately is not that of our link. What is
+/// taken for the most falls by a fiftieth each epoch: to a half in three and a half seconds.
+const OF_PEAK: f64 = 0.5;
+const PEAK_LEFT: f64 = 0.98;
 /// What the pacer may catch up: a timer that fires late must not cost throughput.
 const BURST: Duration = Duration::from_millis(2);
 
@@ -70,6 +76,8 @@ pub(super) struct Bottleneck {
     pacer: Option<Bucket>,
     /// Bytes a second that the link delivers when a queue stands before it.
     rate: f64,
+    /// The most bytes a second that arrived in an epoch lately.
+    peak: f64,
     since: Time,
     bytes: u64,
     answers: u64,
@@ -86,6 +94,7 @@ impl Bottleneck {
             state: State::Free,
             pacer: None,
             rate: 0.0,
+            peak: 0.0,
             since: now,
             bytes: 0,
             answers: 0,
@@ -148,6 +157,7 @@ impl Bottleneck {
             let lost = self.lost as f64 / (self.lost + self.answers) as f64;
             self.loss += (lost - self.loss) / 8.0;
         }
+        self.peak = delivered.max(self.peak * PEAK_LEFT);
         self.since = now;
         self.bytes = 0;
         self.answers = 0;
@@ -161,6 +171,11 @@ impl Bottleneck {
         self.state = match (self.state, standing) {
             (State::LetBe(since), _) if now.since(since) > LET_BE => State::Free,
             (state @ (State::Free | State::LetBe(_)), None) => state,
+            (State::Free | State::Cruise(_), Some(standing))
+                if standing > high && delivered < OF_PEAK * self.peak =>
+            {
+                State::LetBe(now)
+            }
             (State::Free | State::Cruise(_), Some(standing)) if standing > high => {
                 self.rate = delivered;
                 State::Drain(now, standing)
@@ -293,6 +308,21 @@ mod tests {
         assert!(first < 1500, "{first}");
         let again = states[first..].iter().position(|state| !let_be(state));
         assert!(again.is_some_and(|after| (9_900..10_400).contains(&after)));
+    }
+
+    /// Peers whose own links are full, while ours carried far more a moment ago.
+    #[test]
+    fn a_queue_with_far_less_than_the_link_carries_is_let_be() {
+        let mut bottleneck = Bottleneck::new(Time::ZERO);
+        run(&mut bottleneck, 0, 2000, 10, 0.9 * RATE);
+        for milli in 2000..4000 {
+            let now = Time::from_start(Duration::from_millis(milli));
+            let peer = ([192, 0, 2, (milli % 10) as u8], 1);
+            let queue = Duration::from_millis(40 + milli % 90);
+            bottleneck.on_answer(now, peer.into(), queue, 2000);
+            assert_eq!(bottleneck.ready_at(), Time::ZERO, "{:?}", bottleneck.state);
+        }
+        assert!(matches!(bottleneck.state, State::LetBe(_)));
     }
 
     #[test]
