@@ -98,6 +98,8 @@ pub(super) struct Congestion {
     undrained: Duration,
     /// The round in which a queue was drained, until it is known how well.
     drained_in: Option<u64>,
+    /// Bytes delivered when Start began, and the window then.
+    start: (u64, u64),
     full_rate: f64,
     full_rounds: u32,
     /// The rate at which Start was last left.
@@ -139,6 +141,7 @@ impl Congestion {
             spread: Duration::ZERO,
             undrained: Duration::ZERO,
             drained_in: None,
+            start: (0, 0),
             full_rate: 0.0,
             full_rounds: 0,
             settled_rate: 0.0,
@@ -211,7 +214,12 @@ impl Congestion {
         let window = match self.phase {
             Phase::Start => {
                 let path = rate * (min + self.standing.min(self.jitter())).as_secs_f64();
-                (2.0 * path / (1.0 - self.loss.min(0.3))) as u64
+                let window = (2.0 * path / (1.0 - self.loss.min(0.3))) as u64;
+                // As in slow start it doubles each round and no faster: what a source that keeps to
+                // a limit gives at once, of what it saved up, looks like a path of any rate.
+                let (delivered, before) = self.start;
+                let came = self.delivered.saturating_sub(delivered);
+                window.min(first.max(before).saturating_add(came))
             }
             Phase::Drain | Phase::Steady => {
                 let bound = self.queue_bound(min);
@@ -368,7 +376,7 @@ impl Congestion {
             }
         }
         if sent.delivered >= self.round_ends_at {
-            self.end_round(now, sent.limited);
+            self.end_round(now, sent.limited, length);
         }
         self.advance(now, length);
     }
@@ -381,7 +389,7 @@ impl Congestion {
         self.rates.push_back((self.round, rate));
     }
 
-    fn end_round(&mut self, now: Time, limited: bool) {
+    fn end_round(&mut self, now: Time, limited: bool, length: u64) {
         self.round += 1;
         self.round_ends_at = self.delivered;
         // A sole old maximum must not vanish while nothing newer is known.
@@ -438,6 +446,9 @@ impl Congestion {
                     self.standing_rounds = 0;
                 }
                 if self.full_rounds >= FULL_ROUNDS || self.standing_rounds >= 2 || heavy {
+                    if self.standing_rounds >= 2 {
+                        self.keep_newest_rates();
+                    }
                     self.phase = Phase::Drain;
                     self.standing_rounds = 0;
                     self.settled_rate = rate;
@@ -458,27 +469,34 @@ impl Congestion {
                     && self.standing <= self.queue_bound(min)
                 {
                     // The path is much faster than it was taken for.
+                    self.start = (self.delivered, self.window(length));
                     self.phase = Phase::Start;
                     self.full_rate = rate;
                     self.full_rounds = 0;
                     self.standing_rounds = 0;
                 }
-                if self.standing_rounds >= 2 && self.phase == Phase::Steady {
+                // A queue that grows while it is to be drained was taken for one of a faster path.
+                let drains = matches!(self.phase, Phase::Steady | Phase::Drain);
+                if self.standing_rounds >= 2 && drains {
                     self.standing_rounds = 0;
-                    // Only what was measured with the queue in place says how fast it drains; one
-                    // sample alone may be a hiccup.
-                    while self.rates.len() > 1
-                        && self
-                            .rates
-                            .front()
-                            .is_some_and(|(round, _)| round + 2 < self.round)
-                    {
-                        self.rates.pop_front();
-                    }
+                    self.keep_newest_rates();
                     self.phase = Phase::Drain;
                     self.cycle_since = now;
                 }
             }
+        }
+    }
+
+    /// Forgets rates that were measured before the queue stood: only what was measured with it in
+    /// place says how fast it drains. One sample alone may be a hiccup.
+    fn keep_newest_rates(&mut self) {
+        while self.rates.len() > 1
+            && self
+                .rates
+                .front()
+                .is_some_and(|(round, _)| round + 2 < self.round)
+        {
+            self.rates.pop_front();
         }
     }
 
@@ -555,6 +573,7 @@ impl Congestion {
         if self.timeouts == SILENT {
             // The path may be another one when it comes back.
             self.rates.clear();
+            self.start = (self.delivered, 0);
             self.phase = Phase::Start;
             self.full_rate = 0.0;
             self.full_rounds = 0;

@@ -193,3 +193,74 @@ fn a_fast_requester_does_not_starve_a_slow_one() {
         assert!(beside < 1.5 * alone, "{beside} s, alone {alone} s");
     }
 }
+
+/// Who fetches everything from a source on the same machine or network that keeps to a limit far below
+/// what the path carries: the queue is at the source, and must be no longer than that of a slow link.
+/// Reads of a program beside it wait for that queue.
+fn beside_a_fetch_from_a_limited_source(local: bool) {
+    const LIMIT: u64 = 8_000_000;
+    let what = Synthetic::new(85, 64 * MIB);
+    let mut world = World::new(85);
+    let at = |n: u16| {
+        if local {
+            SocketAddr::from(([127, 0, 0, 1], 1000 + n))
+        } else {
+            address(u32::from(n))
+        }
+    };
+    let access = || {
+        if local {
+            Access::loopback()
+        } else {
+            Access::symmetric(125_000_000, Duration::from_micros(400))
+        }
+    };
+    let source = Node::with_config(uploading(Some(LIMIT), None), 851, &[]).holding(what);
+    world.add(at(1), access(), Program::Node(Box::new(source)));
+    let reader = Node::new(852, &[at(1)]).fetching(what);
+    let reader = world.add(at(2), access(), Program::Node(Box::new(reader)));
+    for i in 0..50 {
+        let range = ByteRange::at(MIB * (60 - i), 4096);
+        let at = seconds(1) + Duration::from_millis(100 * i);
+        world.have(at, reader, move |node, now| node.read(now, what, range));
+    }
+    let before = world.traffic(reader).sent.datagrams;
+    world.run(seconds(7), |_| false);
+    let asked = (world.traffic(reader).sent.datagrams - before) as f64;
+    let received = world.node(reader).received(what);
+    let mut waits: Vec<Duration> = world
+        .node(reader)
+        .reads
+        .iter()
+        .map(|read| {
+            read.done
+                .map_or(Duration::MAX, |done| done.since(read.asked))
+        })
+        .collect();
+    waits.sort();
+    println!(
+        "{:<34} {:.2} MB/s, reads p50 {:?}, worst {:?}, {asked} questions\n{}",
+        if local {
+            "a limited source, loopback"
+        } else {
+            "a limited source, LAN"
+        },
+        received as f64 / 7e6,
+        waits[waits.len() / 2],
+        waits[waits.len() - 1],
+        world.node(reader).explain(seconds(7)),
+    );
+    assert!(received as f64 > 0.6 * 7.0 * LIMIT as f64, "{received}");
+    assert!(waits[waits.len() / 2] < Duration::from_millis(60));
+    assert!(waits[waits.len() - 1] < Duration::from_millis(400));
+}
+
+#[test]
+fn a_source_on_this_machine_with_a_limit_is_not_asked_far_ahead() {
+    beside_a_fetch_from_a_limited_source(true);
+}
+
+#[test]
+fn a_source_nearby_with_a_limit_is_not_asked_far_ahead() {
+    beside_a_fetch_from_a_limited_source(false);
+}
