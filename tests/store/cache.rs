@@ -35,7 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/store_cache.proptest-regressions",
+            "tests/store/cache.proptest-regressions",
         ))),
         ..ProptestConfig::default()
     })]
