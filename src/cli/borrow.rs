@@ -6,6 +6,9 @@
 //! not agree on is left to the socket: another user's store, another file system, a file that changes.
 
 use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use anyhow::Result;
 use tracing::debug;
@@ -13,7 +16,7 @@ use tracing::debug;
 use super::export::Export;
 use crate::content::ContentId;
 use crate::control::Client;
-use crate::store::{Identity, Loan, open_link_free};
+use crate::store::{Identity, Loan, offered_in, open_link_free};
 
 /// Makes `export` the content `id`, all of which the daemon of `client` has; `false` where the bytes
 /// have to come over the socket. Then nothing of it is written.
@@ -27,13 +30,14 @@ pub fn borrow(client: &Client, id: &ContentId, export: &mut Export) -> Result<bo
     let mut lies = None;
     let lent = export.lent_by(|target, mode| {
         match client.lend(id, near, mode) {
-            Ok(Some(Loan::Name(name))) => match fs::rename(&name, target) {
-                Ok(()) => return Ok(true),
-                Err(error) => {
-                    debug!(%error, "the name that the store gave cannot be moved");
-                    let _ = fs::remove_file(&name);
+            Ok(Some(Loan::Name(name))) => {
+                let name = offered_in(client.store(), &name);
+                if let Some(name) = name
+                    && take(&name, target)?
+                {
+                    return Ok(true);
                 }
-            },
+            }
             Ok(found) => lies = found,
             // A daemon of an earlier version, perhaps. Whatever it is, the socket says it, too.
             Err(error) => debug!(%error, "the daemon lends nothing"),
@@ -55,7 +59,9 @@ pub fn borrow(client: &Client, id: &ContentId, export: &mut Export) -> Result<bo
         return Ok(false);
     };
     let same = |found: Metadata| is_same(&identity, &Identity::of(&found), seeded);
-    if !same(file.metadata()?) {
+    let found = file.metadata()?;
+    // What others have the daemon may not be able to read, and names it all the same.
+    if !is_own_file(&found) || !same(found) {
         return Ok(false);
     }
     export.copy_from(&file)?;
@@ -65,6 +71,25 @@ pub fn borrow(client: &Client, id: &ContentId, export: &mut Export) -> Result<bo
     }
     export.empty()?;
     Ok(false)
+}
+
+/// Moves the file that is called `name` to `target`, if it is one of this user's.
+fn take(name: &Path, target: &Path) -> io::Result<bool> {
+    if let Err(error) = fs::rename(name, target) {
+        debug!(%error, "the name that the store gave cannot be moved");
+        let _ = fs::remove_file(name);
+        return Ok(false);
+    }
+    if is_own_file(&fs::symlink_metadata(target)?) {
+        return Ok(true);
+    }
+    fs::remove_file(target)?;
+    Ok(false)
+}
+
+fn is_own_file(found: &Metadata) -> bool {
+    // SAFETY: it takes nothing and cannot fail.
+    found.is_file() && found.uid() == unsafe { libc::geteuid() }
 }
 
 /// Whether it is the file that was told of, unchanged. Another name changes the time of the last change
@@ -100,5 +125,19 @@ mod tests {
             ..told
         };
         assert!(!is_same(&told, &written, false));
+    }
+
+    #[test]
+    fn what_is_taken_is_a_file_of_ones_own_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, target) = (dir.path().join("name"), dir.path().join("target"));
+        assert!(!take(&name, &target).unwrap(), "there is none");
+        std::os::unix::fs::symlink("elsewhere", &name).unwrap();
+        assert!(!take(&name, &target).unwrap(), "a link");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        fs::write(&name, "bytes").unwrap();
+        assert!(take(&name, &target).unwrap());
+        assert_eq!(fs::read(&target).unwrap(), b"bytes");
+        assert!(!name.exists());
     }
 }

@@ -6,13 +6,14 @@
 //! store is opened the next time.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::content::ContentId;
 
 use super::Store;
 use super::error::StoreError;
 use super::identity::Identity;
+use super::layout::Layout;
 
 /// How another process comes to the bytes of complete content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,15 @@ pub enum Loan {
         /// Whether it is a file of the user's.
         seeded: bool,
     },
+}
+
+/// Where the file that a daemon calls `name` lies in the folder of its `store`; `None`: it is not one that
+/// is there to be moved. A daemon that has been taken over would have others moved.
+#[must_use]
+pub fn offered_in(store: &Path, name: &Path) -> Option<PathBuf> {
+    let name = name.file_name()?;
+    let offered = Layout::is_offered(name);
+    offered.then(|| Layout::new(store).partial_root().join(name))
 }
 
 impl Store {
@@ -60,5 +70,22 @@ impl Store {
             identity,
             seeded: is_seeded,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_moved_but_what_was_offered() {
+        let store = Path::new("/store");
+        let offered = Layout::new(store).offered();
+        assert_eq!(offered_in(store, &offered), Some(offered.clone()));
+        let name = Path::new("/elsewhere").join(offered.file_name().unwrap());
+        assert_eq!(offered_in(store, &name), Some(offered));
+        for other in ["/home/me/.profile", "..", "/", "sha256-00.data", ""] {
+            assert_eq!(offered_in(store, Path::new(other)), None, "{other}");
+        }
     }
 }

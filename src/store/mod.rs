@@ -85,7 +85,7 @@ pub use held::{Held, HeldAs};
 pub use identity::Identity;
 pub use import::{Imported, ImportedBy, Offered};
 pub use link_free::open_link_free;
-pub use loan::Loan;
+pub use loan::{Loan, offered_in};
 pub use partial::Partial;
 pub use passed::Passed;
 pub use published::Published;
