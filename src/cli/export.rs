@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -98,8 +98,23 @@ impl Export {
         Ok(())
     }
 
+    /// Whether it lies on the file system of `folder`.
+    pub fn lies_beside(&self, folder: &Path) -> bool {
+        let device = fs::metadata(folder).map(|folder| folder.dev());
+        let own = self.file.metadata().map(|file| file.dev());
+        matches!((own, device), (Ok(own), Ok(device)) if own == device)
+    }
+
+    /// Takes back what was written.
+    pub fn empty(&mut self) -> Result<()> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .with_context(|| self.cannot())
+    }
+
     /// Writes all of `source` from its start.
-    fn copy_from(&mut self, source: &File) -> Result<()> {
+    pub fn copy_from(&mut self, source: &File) -> Result<()> {
         // Opened anew, to have a position of its own: descriptors of the store are shared.
         let mut source = File::open(format!("/proc/self/fd/{}", source.as_raw_fd()))
             .context("cannot read the store")?;

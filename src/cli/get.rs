@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use super::args::GetArgs;
 use super::exit_codes::Outcome;
 use super::export::{self, Export};
-use super::{get_folder, human, node_run, progress, settings, signals, tell};
+use super::{borrow, get_folder, human, node_run, progress, settings, signals, tell};
 use crate::content::{BlockList, BlockListError, ContentId, Kind, MAX_BLOCK_LIST};
 use crate::control::{Client, ClientError, FetchEvent};
 use crate::node::{Config, ContentInfo, Failure, Node, Verify};
@@ -206,9 +206,11 @@ fn through_daemon(
     let length = client.fetch(id, blocks, tell).map_err(interrupted)?;
     progress.show(length, length);
     let mut export = Export::begin(path, *force)?;
-    client
-        .content(id, verify, export.file(), |_| signalled.flow())
-        .map_err(interrupted)?;
+    if length == 0 || !borrow::borrow(client, id, &mut export)? {
+        client
+            .content(id, verify, export.file(), |_| signalled.flow())
+            .map_err(interrupted)?;
+    }
     export.keep(length)?;
     Ok(())
 }

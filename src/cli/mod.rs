@@ -6,6 +6,7 @@
 mod args;
 mod background;
 mod beneath;
+mod borrow;
 mod checksum_line;
 mod config_file;
 mod descriptor_limit;

@@ -18,6 +18,7 @@
 //! | `POST /pin/<id>`, `POST /unpin/<id>` | whether that changed anything |
 //! | `POST /gc?dry=<bool>&most=<bytes>&least_free=<bytes>` | an array of [`Removed`]; without limits, those of the daemon count |
 //! | `POST /scrub?ids=<id>,...` | one [`ScrubEvent`] per line as it happens; the last is `done` |
+//! | `POST /lend/<id>?name=<bool>&mode=<number>` | how to take it from the store: a name of one's own, or where it lies |
 //! | `POST /import?path=<hexadecimal>` | [`crate::store::Imported`] |
 //! | `POST /stop` | `202`; the daemon ends |
 //!
@@ -32,6 +33,7 @@
 mod client;
 mod keeping;
 mod keeping_client;
+mod loans;
 mod paths;
 mod publishing;
 mod routes;

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::keeping;
+use super::loans;
 use super::publishing;
 use super::seeding;
 use super::server::Daemon;
@@ -67,6 +68,7 @@ pub fn router(daemon: Daemon) -> Router {
         .route("/seeding", get(seeding::list))
         .route("/published", get(publishing::published))
         .merge(keeping::routes())
+        .merge(loans::routes())
         .merge(upkeep::routes())
         .layer(DefaultBodyLimit::max(0))
         .merge(

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::claims::Claim;
 use super::transfer::Transfer;
@@ -108,6 +108,8 @@ pub(super) enum Arrival {
     Claimed(ContentId, Claim),
     /// What a second peer gave for bytes that are here.
     Again(ContentId, ByteRange, Option<(SocketAddr, Vec<u8>)>),
+    /// Nothing has come for a transfer since then, or what came is in the queue before this.
+    Stalled(Arc<Transfer>, Instant),
     /// A block of a stream.
     Block(Box<SignedBlock>),
     /// Peers were asked what was published under a name; whether one heard it.

@@ -40,6 +40,8 @@ pub mod seeding;
 mod server;
 mod shared;
 mod socket;
+#[cfg(test)]
+mod still;
 mod streams;
 mod suspects;
 mod ticker;

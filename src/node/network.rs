@@ -61,7 +61,7 @@ impl Mailbox {
         }
     }
 
-    fn take(&self) -> VecDeque<Command> {
+    pub(super) fn take(&self) -> VecDeque<Command> {
         std::mem::take(&mut *self.commands.lock().unwrap_or_else(|e| e.into_inner()))
     }
 }

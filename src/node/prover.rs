@@ -41,9 +41,7 @@ fn hash_a_turn(shared: &Shared, transfer: &Arc<Transfer>, buffer: &mut [u8]) -> 
             Turn::Done => return false,
             Turn::Hash => {}
         }
-        if transfer.has_failed() {
-            shared.repair(transfer);
-        }
+        shared.repair_if_failed(transfer);
     }
     let mut slot = transfer.proof.lock().unwrap_or_else(|e| e.into_inner());
     let by_blocks = transfer.block_check().is_some();

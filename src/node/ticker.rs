@@ -4,15 +4,17 @@
 //! Time in which this process did not run does not count: when a laptop wakes up, or a virtual machine
 //! goes on, what waited has had no chance yet.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
 use super::addresses::Addresses;
-use super::messages::{Command, Keep};
+use super::messages::{Arrival, Command, Keep};
 use super::reassembly::Reassembly;
 use super::shared::Shared;
+use super::transfer::Transfer;
 
 /// How exactly limits are kept.
 const TICK: Duration = Duration::from_millis(100);
@@ -68,15 +70,10 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
             if changed {
                 shared.want_anew(&transfer);
             }
-            if transfer.is_stalled(now, TRIAL) {
-                shared.next_on_trial(transfer.id, TRIAL);
-                shared.ask_everybody(&transfer);
-                // Should anything that arrived have gone astray on its way, this finds it.
-                for range in transfer.lacking_of_wanted() {
-                    shared.mailbox.post(Command::Refetch(transfer.id, range));
-                }
-                shared.want_anew(&transfer);
+            if let Some(since) = transfer.stalled_since(now, TRIAL) {
                 transfer.note_retry();
+                // What has come may wait for the disk. The writer knows, and goes on with `ask_anew`.
+                let _ = shared.arrivals.send(Arrival::Stalled(transfer, since));
             }
         }
         shared.drop_idle(now, IDLE);
@@ -94,6 +91,19 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
 }
 
 impl Shared {
+    /// Asks everybody for all that is wanted of a transfer for which nothing comes. Not before all that
+    /// did come is written: with a disk that takes seconds it looks the same, and to ask for it again
+    /// would fetch it twice, and to ask those who were found to lie would bring what is wrong.
+    pub(super) fn ask_anew(&self, transfer: &Arc<Transfer>) {
+        self.next_on_trial(transfer.id, TRIAL);
+        self.ask_everybody(transfer);
+        // Should anything that arrived have gone astray on its way, this finds it.
+        for range in transfer.lacking_of_wanted() {
+            self.mailbox.post(Command::Refetch(transfer.id, range));
+        }
+        self.want_anew(transfer);
+    }
+
     /// Gives everybody who waits so much longer.
     fn postpone_limits(&self, by: Duration) {
         self.postpone_lookups(by);
@@ -111,5 +121,74 @@ pub(super) fn remember_peers(shared: &Shared) {
         && !report.good_peers.is_empty()
     {
         let _ = shared.to_keep.send(Keep::Peers(report.good_peers));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::super::messages::Arrival;
+    use super::super::still::Still;
+    use super::super::writer;
+    use super::*;
+    use crate::content::{ByteRange, ContentId};
+
+    const LENGTH: u64 = 8 << 20;
+
+    /// What is fetched again of content for which nothing was seen to come, all of it wanted, of which
+    /// `arrived` bytes wait for the writer.
+    fn fetched_again(arrived: usize) -> Vec<ByteRange> {
+        let still = Still::new();
+        let id = ContentId::sha256([9; 32]);
+        let transfer = still.shared.begin(id, LENGTH).unwrap();
+        let (done, _ended) = std::sync::mpsc::channel();
+        let waiting = still
+            .shared
+            .fetch(id, Box::new(move |end| drop(done.send(end))));
+        still.shared.found(id, LENGTH);
+        let later = Instant::now() + 2 * TRIAL;
+        let since = transfer
+            .stalled_since(later, TRIAL)
+            .expect("it is wanted and does not come");
+        still.told();
+        let arrivals = &still.shared.arrivals;
+        if arrived > 0 {
+            let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+            let data = vec![7; arrived];
+            let offset = 0;
+            arrivals
+                .send(Arrival::Data {
+                    id,
+                    offset,
+                    data,
+                    from,
+                })
+                .unwrap();
+        }
+        arrivals.send(Arrival::Stalled(transfer, since)).unwrap();
+        arrivals.send(Arrival::Stop).unwrap();
+        writer::run(&still.shared, &still.arrived);
+        drop(waiting);
+        let again = still
+            .told()
+            .into_iter()
+            .filter_map(|command| match command {
+                Command::Refetch(_, range) => Some(range),
+                _ => None,
+            });
+        again.collect()
+    }
+
+    /// A disk that took seconds looked like peers that send nothing, and all that waited for it was
+    /// fetched twice.
+    #[test]
+    fn what_waits_for_the_disk_is_not_fetched_again() {
+        assert!(fetched_again(40_960).is_empty());
+    }
+
+    #[test]
+    fn what_went_astray_is_fetched_again() {
+        assert_eq!(fetched_again(0), [ByteRange::new(0, LENGTH)]);
     }
 }

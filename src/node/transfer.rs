@@ -193,6 +193,8 @@ pub(super) struct Transfer {
     pub partial: Partial,
     /// Used by the prover alone, with the epoch that it belongs to.
     pub proof: Mutex<(u64, Option<Proof>)>,
+    /// Taken before all others.
+    pub repairing: Mutex<()>,
     /// What is compared with second peers' bytes, and what followed from that. Taken before `state`.
     pub comparisons: Mutex<Comparisons>,
     /// What lies in memory for the prover.
@@ -234,6 +236,7 @@ impl Transfer {
             id,
             length: partial.length(),
             proof: Mutex::new((0, Proof::new(id))),
+            repairing: Mutex::default(),
             comparisons: Mutex::default(),
             unhashed: Unhashed::default(),
             leaves: Mutex::new(None),

@@ -42,7 +42,17 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
         match arrival {
             Ok(Arrival::Found(id, length)) => shared.found(id, length),
             Ok(Arrival::Claimed(id, claim)) => shared.claimed(id, claim),
-            Ok(Arrival::Again(id, range, answer)) => shared.compared(id, range, answer),
+            Ok(Arrival::Again(id, range, answer)) => {
+                if let Some(it) = shared.compared(id, range, answer) {
+                    writer.take_in(&it.transfer, it.range.start, &it.data, it.from);
+                }
+            }
+            Ok(Arrival::Stalled(transfer, since)) => {
+                writer.write_all();
+                if transfer.stands_still_since(since) {
+                    shared.ask_anew(&transfer);
+                }
+            }
             Ok(Arrival::Block(block)) => shared.block_arrived(*block),
             Ok(Arrival::LatestAsked(of, heard)) => shared.asked_latest(of, heard),
             Ok(Arrival::Data {
@@ -65,8 +75,7 @@ pub(super) fn run(shared: &Shared, arrivals: &Receiver<Arrival>) {
             // What has waited long enough is looked at above.
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Arrival::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                writer.end_runs(|_| true);
-                writer.write_held(Instant::now() + HOLD);
+                writer.write_all();
                 return;
             }
         }
@@ -119,6 +128,12 @@ impl Writer<'_> {
         for run in self.runs.take(which) {
             self.write_run(run);
         }
+    }
+
+    /// Writes whatever has been gathered or held.
+    fn write_all(&mut self) {
+        self.end_runs(|_| true);
+        self.write_held(Instant::now() + HOLD);
     }
 
     /// Writes the bytes of `part` and wakes who waits for them.

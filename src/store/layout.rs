@@ -1,6 +1,7 @@
 //! Where things lie under the store's folder, and the few operations that make them lie there
 //! durably.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -24,6 +25,9 @@ pub(super) const KINDS: [(Kind, &str); 3] = [
     (Kind::Blake3, "blake3"),
     (Kind::TreeV2, "tree"),
 ];
+
+/// What the name of a file begins with that one process gives another by way of the store.
+const OFFERED: &str = "offered-";
 
 /// Where content on its way lies under `partial/`. An id has two such places, for where peers
 /// disagree about how long it is: what is here of the one length is kept while the other is fetched.
@@ -135,11 +139,16 @@ impl Layout {
         self.partial_root().join(format!("import.{suffix}"))
     }
 
-    /// Where another process gives a file a name for the daemon to take.
+    /// Where another process gives a file a name for the daemon to take, or the daemon for another.
     pub(super) fn offered(&self) -> PathBuf {
         let (process, suffix) = (std::process::id(), unfinished_suffix());
         self.partial_root()
-            .join(format!("offered-{process}.{suffix}"))
+            .join(format!("{OFFERED}{process}.{suffix}"))
+    }
+
+    /// Whether a file of this name is such a one.
+    pub(super) fn is_offered(name: &OsStr) -> bool {
+        name.as_encoded_bytes().starts_with(OFFERED.as_bytes())
     }
 
     /// What was found not to be what its name says.

@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+mod borrowed;
 mod changing;
 mod explain;
 mod flooded;

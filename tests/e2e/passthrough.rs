@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -97,6 +97,42 @@ fn complete_content_is_read_while_the_daemon_stands_still() {
     mount.node.process.signal(libc::SIGCONT);
     sample.is(&holder.read());
     mount.umount();
+}
+
+/// Where the kernel may not read by itself, it keeps what it was given: over the end of who read it, and
+/// while others have it open, whatever the read-ahead.
+#[test]
+fn what_was_read_once_is_not_asked_of_the_daemon_again() {
+    requires_mount!();
+    let place = Place::new();
+    let sample = place.file("content", 3_000_000);
+    let settings = store_with(&place, &sample).with(&["--no-passthrough"]);
+    for read_ahead in [None, Some(128)] {
+        let mount = Mounted::new(settings.clone(), &place.path("mnt"));
+        if let Some(kib) = read_ahead.filter(|_| is_root()) {
+            set_read_ahead(&mount.at, kib);
+        }
+        sample.is(&mount.cat(&sample.sha256).ok().stdout);
+        let part = fs::File::open(mount.path(&sample.sha256)).unwrap();
+        let mut tail = [0; 5000];
+        part.read_exact_at(&mut tail, 2_900_000).unwrap();
+        let holder = Holder::open(&place, &mount.path(&sample.sha256));
+        mount.node.process.signal(libc::SIGSTOP);
+        holder.go();
+        let read = holder.read();
+        mount.node.process.signal(libc::SIGCONT);
+        sample.is(&read);
+        drop(part);
+        mount.umount();
+    }
+}
+
+/// What an ordinary user's mount has, or another one, in KiB.
+fn set_read_ahead(at: &Path, kib: u32) {
+    let device = fs::metadata(at).unwrap().dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let file = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+    fs::write(file, kib.to_string()).unwrap();
 }
 
 #[test]

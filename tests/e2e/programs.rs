@@ -197,7 +197,8 @@ fn ten_thousand_files_are_checked_in_parallel() {
         let text = format!("file {number}\n").repeat(1 + number as usize % 400);
         fs::write(folder.join(number.to_string()), text).unwrap();
     }
-    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&folder], 10_000);
+    // The files, and the listing of their folder.
+    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&folder], 10_001);
     let settings = Settings::new(place.path("store")).peer(seeder.address);
     let mount = Mounted::new(settings, &place.path("mnt"));
     let list: String = seeder
@@ -226,7 +227,6 @@ fn ten_thousand_files_are_checked_in_parallel() {
             ])
             .current_dir(&parts);
         let done = run(&mut check, Duration::from_secs(240)).ok();
-        // The files, and the listing of their folder.
         assert_eq!(done.text().trim(), "10001", "{}", done.stderr);
     }
     mount.umount();

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::ptr;
 
 use crate::common::{Detach, LATER, Node, Place, SOON, Settings};
-use crate::common::{cjp2pfs, is_root, on_path, run, sha256_of};
+use crate::common::{cjp2pfs, is_root, on_path, run, sha256_of, wait};
 
 /// The least that `mkfs.xfs` takes, in bytes.
 const IMAGE: u64 = 300 << 20;
@@ -84,32 +84,55 @@ fn what_is_imported_or_got_shares_its_blocks() {
     import.args(["import", "--store"]).arg(&store).arg(&mine);
     run(&mut import, LATER).ok();
     let held = store.join("complete/sha256").join(&id[..2]).join(&id);
-    assert_ne!(
-        fs::metadata(&held).unwrap().ino(),
-        fs::metadata(&mine).unwrap().ino()
-    );
+    assert_ne!(inode(&held), inode(&mine));
     assert_shared(&held, true);
     assert_shared(&mine, true);
 
     // What is the store's own gets a second name.
     let got = disk.join("got");
     run(&mut Settings::new(&store).get(&id, &got), LATER).ok();
-    assert_eq!(
-        fs::metadata(&held).unwrap().ino(),
-        fs::metadata(&got).unwrap().ino()
-    );
+    assert_eq!(inode(&held), inode(&got));
 
     // What is seeded stays the user's, and blocks of it are shared.
     let seeded = disk.join("seeded");
     let id = sample(&seeded);
-    Node::seed(Settings::new(&store), &[&seeded], 1).stop();
+    let node = Node::seed(Settings::new(&store), &[&seeded], 1);
+    // It says so once the index is on the disk. A node that is told to end waits for that no longer than
+    // three seconds, which some disks take, and then hashes again the next time.
+    wait("what was hashed to be noted", LATER, || {
+        node.said().contains("serving ").then_some(())
+    });
+    node.stop();
     assert_shared(&seeded, false);
     let got = disk.join("got too");
     run(&mut Settings::new(&store).get(&id, &got), LATER).ok();
-    assert_ne!(
-        fs::metadata(&seeded).unwrap().ino(),
-        fs::metadata(&got).unwrap().ino()
-    );
+    assert_ne!(inode(&seeded), inode(&got));
     assert_shared(&got, true);
     assert_shared(&seeded, true);
+}
+
+/// The same where a daemon has the store: no byte need go through its socket.
+#[test]
+fn what_is_got_of_a_daemon_shares_its_blocks() {
+    let place = Place::new();
+    let (disk, _detach) = match file_system(&place) {
+        Ok(made) => made,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    let store = disk.join("store");
+    let seeded = disk.join("seeded");
+    let id = sample(&seeded);
+    let node = Node::seed(Settings::new(&store), &[&seeded], 1);
+
+    // What is seeded stays the user's.
+    let got = disk.join("got");
+    run(&mut Settings::new(&store).get(&id, &got), LATER).ok();
+    assert_ne!(inode(&seeded), inode(&got));
+    assert_shared(&got, true);
+    assert_eq!(fs::read(&got).unwrap(), fs::read(&seeded).unwrap());
+    node.stop();
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::claims::asked_of;
 use crate::node_support::{Peer, Running, assert_same, bytes, fetch, get, read, sha256};
 use cjp2pfs::content::LEAF;
 use cjp2pfs::node::{Failure, Reader};
@@ -32,28 +33,45 @@ fn read_all(reader: &Reader) -> Result<Vec<u8>, Failure> {
     Ok(got)
 }
 
+/// Fetches `data` from five peers, the first of which lies if `lies`; how much of it that one was asked
+/// for, and how much was fetched again.
+fn cost_of_five(data: &[u8], lies: bool) -> (u64, u64) {
+    let first = if lies {
+        flip_leaves(data, 100)
+    } else {
+        data.to_vec()
+    };
+    let mut peers = vec![Peer::serving(first)];
+    peers.extend((0..4).map(|_| Peer::serving(data.to_vec())));
+    let node = Running::new(&addresses(&peers));
+    let id = sha256(data);
+    fetch(&node, id).end().unwrap();
+    assert_same(&read_all(&node.open(id).unwrap()).unwrap(), data);
+    let asked: Vec<u64> = peers.iter().map(|peer| asked_of(&[peer], id)).collect();
+    let length = data.len() as u64;
+    let status = node.status();
+    let again = status.bytes_fetched - length;
+    // What was compared with a second peer's is among that.
+    let beyond = asked.iter().sum::<u64>() - length;
+    println!(
+        "of {length} bytes the first, {}, was asked for {}; asked for beyond them: {beyond}, of these {again} fetched again, {} come twice by themselves",
+        if lies { "a liar" } else { "honest" },
+        asked[0],
+        status.bytes_wasted,
+    );
+    (asked[0], again)
+}
+
 #[test]
 fn one_liar_of_five_costs_no_more_than_what_it_sent() {
     // With `CJP2PFS_POISON_MIB=256`, as large as the goal says.
     let mib = std::env::var("CJP2PFS_POISON_MIB");
     let mib = mib.map_or(16, |mib| mib.parse().expect("a number"));
-    let length = (mib << 20) + 777;
-    let data = bytes("no tree", length);
-    let mut peers = vec![Peer::serving(flip_leaves(&data, 100))];
-    peers.extend((0..4).map(|_| Peer::serving(data.clone())));
-    let node = Running::new(&addresses(&peers));
-    let id = sha256(&data);
-    fetch(&node, id).end().unwrap();
-    assert_same(&read_all(&node.open(id).unwrap()).unwrap(), &data);
-    let of_liar: u64 = peers[0].questions().iter().map(|it| it.length).sum();
-    let status = node.status();
-    let twice = status.bytes_fetched + status.bytes_wasted - length as u64;
-    println!(
-        "of {length} bytes the liar sent {of_liar}, fetched twice: {twice}, of these {} came twice by themselves",
-        status.bytes_wasted
-    );
-    // What it sent, and blocks of the others by chance until one of its wrong ones was met.
-    assert!(twice <= of_liar + (8 << 20), "{twice} {of_liar}");
+    let data = bytes("no tree", (mib << 20) + 777);
+    let (_, again) = cost_of_five(&data, false);
+    assert_eq!(again, 0, "nobody lies");
+    let (of_liar, again) = cost_of_five(&data, true);
+    assert!(0 < again && again <= of_liar, "{again} {of_liar}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/store_cache.proptest-regressions",
+            "tests/store/cache.proptest-regressions",
         ))),
         ..ProptestConfig::default()
     })]
@@ -48,7 +48,7 @@ proptest! {
         size in prop_oneof![Just(0u64), Just(65535), Just(200_000), Just(1 << 20), Just(64 << 20)],
     ) {
         let cache = BlockCache::new(size);
-        let mut model = vec![[None; LENGTH as usize + 30_000]; 4];
+        let mut model = vec![vec![None; LENGTH as usize + 30_000]; 4];
         for op in ops {
             match op {
                 Op::Put(number, leaf, count, seed) => {

@@ -210,11 +210,12 @@ impl Transfer {
         self.state().suppliers.len()
     }
 
-    /// Counts `arrived` bytes; whether so many have come that some are to be compared.
-    pub fn is_to_compare(&self, arrived: u64, each: u64) -> bool {
+    /// Counts `arrived` bytes; whether so many have come that some are to be compared: `each` tells
+    /// for how many, given how many are here.
+    pub fn is_to_compare(&self, arrived: u64, each: impl Fn(u64) -> u64) -> bool {
         let mut state = self.state();
         state.since_compared += arrived;
-        let due = state.since_compared >= each;
+        let due = state.since_compared >= each(state.present.bytes());
         if due {
             state.since_compared = 0;
         }

@@ -90,15 +90,22 @@ impl Transfer {
         self.state().retried_at = Instant::now();
     }
 
-    /// Whether it is wanted and nothing has come for `limit`, nor was it dealt with.
-    pub fn is_stalled(&self, now: Instant, limit: Duration) -> bool {
+    /// When something came last, if it is wanted and that is `limit` ago, and it was not dealt with since.
+    pub fn stalled_since(&self, now: Instant, limit: Duration) -> Option<Instant> {
         let state = self.state();
         let quiet_since = state.progress_at.max(state.retried_at);
         let wanted = !state.waiters.is_empty() || !state.wholes.is_empty();
-        wanted
+        let stalled = wanted
             && state.phase == Phase::Arriving
             && state.present.bytes() < self.length
-            && now.saturating_duration_since(quiet_since) >= limit
+            && now.saturating_duration_since(quiet_since) >= limit;
+        stalled.then_some(state.progress_at)
+    }
+
+    /// Whether nothing has come since `then`, when something came last.
+    pub fn stands_still_since(&self, then: Instant) -> bool {
+        let state = self.state();
+        state.phase == Phase::Arriving && state.progress_at == then
     }
 
     /// Reads and whole-waiters that have not ended.
