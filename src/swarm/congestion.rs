@@ -84,6 +84,12 @@ pub(super) struct Congestion {
     /// Highest rate samples, one a round, in bytes a second, oldest first: (round, rate).
     rates: VecDeque<(u64, f64)>,
     round: u64,
+    /// The highest sample of this round and of the one before, limited ones included; of the latter
+    /// only if it judged enough requests.
+    round_rate: f64,
+    last_round_rate: f64,
+    /// The higher of the two when a round ends.
+    queued_rate: f64,
     /// The round ends when a request sent after this many delivered bytes is answered.
     round_ends_at: u64,
     /// Least round trip in this round, and whether the round before stood above the bound.
@@ -134,6 +140,9 @@ impl Congestion {
             limited_until: 0,
             rates: VecDeque::new(),
             round: 0,
+            round_rate: 0.0,
+            last_round_rate: 0.0,
+            queued_rate: 0.0,
             round_ends_at: 0,
             round_least: None,
             standing: Duration::ZERO,
@@ -371,6 +380,7 @@ impl Congestion {
             .max(now.since(sent.delivered_at));
         if interval > Duration::ZERO && got > 0 && !through_silence {
             let rate = (self.delivered - sent.delivered) as f64 / interval.as_secs_f64();
+            self.round_rate = self.round_rate.max(rate);
             if !sent.limited || self.rate().is_none_or(|best| rate > best) {
                 self.keep_rate(rate);
             }
@@ -426,6 +436,14 @@ impl Congestion {
                 || (lost > HEAVY_LOSS_WITH_QUEUE && self.standing > self.queue_bound(min)));
         self.round_lost = 0;
         self.round_answered = 0;
+        let round_rate = if judged >= JUDGED {
+            self.round_rate
+        } else {
+            0.0
+        };
+        self.queued_rate = round_rate.max(self.last_round_rate);
+        self.last_round_rate = round_rate;
+        self.round_rate = 0.0;
         match self.phase {
             Phase::Start => {
                 // What was lost would have been delivered by a faster path just the same.
@@ -446,8 +464,8 @@ impl Congestion {
                     self.standing_rounds = 0;
                 }
                 if self.full_rounds >= FULL_ROUNDS || self.standing_rounds >= 2 || heavy {
-                    if self.standing_rounds >= 2 {
-                        self.keep_newest_rates();
+                    if self.standing > bound {
+                        self.keep_queued_rates();
                     }
                     self.phase = Phase::Drain;
                     self.standing_rounds = 0;
@@ -479,7 +497,7 @@ impl Congestion {
                 let drains = matches!(self.phase, Phase::Steady | Phase::Drain);
                 if self.standing_rounds >= 2 && drains {
                     self.standing_rounds = 0;
-                    self.keep_newest_rates();
+                    self.keep_queued_rates();
                     self.phase = Phase::Drain;
                     self.cycle_since = now;
                 }
@@ -488,8 +506,14 @@ impl Congestion {
     }
 
     /// Forgets rates that were measured before the queue stood: only what was measured with it in
-    /// place says how fast it drains. One sample alone may be a hiccup.
-    fn keep_newest_rates(&mut self) {
+    /// place says how fast it drains, and that does so even if no more was wanted than is in it. One
+    /// sample alone may be a hiccup.
+    fn keep_queued_rates(&mut self) {
+        if self.queued_rate > 0.0 {
+            self.rates.clear();
+            self.rates.push_back((self.round, self.queued_rate));
+            return;
+        }
         while self.rates.len() > 1
             && self
                 .rates

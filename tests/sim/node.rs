@@ -186,6 +186,14 @@ impl Node {
         self.swarm.handle_move(now);
     }
 
+    /// A program is expected to read `range` of `what`, whose length is known.
+    pub fn read_ahead(&mut self, now: Time, what: Synthetic, range: ByteRange) {
+        self.goals
+            .entry(what.id())
+            .or_insert_with(|| Goal::new(what, now));
+        self.swarm.want(now, what.id(), range, Class::ReadAhead);
+    }
+
     /// A program reads `range` of `what`, whose length is known, and waits.
     pub fn read(&mut self, now: Time, what: Synthetic, range: ByteRange) {
         let goal = self
