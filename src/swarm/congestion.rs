@@ -457,8 +457,12 @@ impl Congestion {
                 }
                 // Jitter makes a round of few answers look like a queue, so one round is no proof.
                 let bound = (min / 4).clamp(Duration::from_millis(4), Duration::from_millis(50));
-                let bound = bound.max(self.jitter());
-                if self.standing > bound && !grew && judged >= JUDGED {
+                // Nor does a queue that grows all the time look like jitter for long: what comes
+                // through it comes far slower than the best of before.
+                let far_slower = round_rate > 0.0 && round_rate < rate / 2.0;
+                let stands = self.standing > bound.max(self.jitter())
+                    || (self.standing > bound && far_slower);
+                if stands && !grew && judged >= JUDGED {
                     self.standing_rounds += 1;
                 } else {
                     self.standing_rounds = 0;

@@ -231,7 +231,7 @@ fn beside_a_fetch_from_a_limited_source(local: bool, all: bool) {
     }
     // Read ahead of a program: all that is wanted at a time can be in flight.
     for i in 0..70 * u64::from(!all) {
-        let ahead = ByteRange::new(0, 8 * MIB + 600_000 * i);
+        let ahead = ByteRange::new(0, MIB + 1_000_000 * i);
         let at = seconds(0) + Duration::from_millis(100 * (i + 1));
         world.have(at, reader, move |node, now| {
             node.read_ahead(now, what, ahead)
