@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::claims::Claim;
+use super::socket::Drops;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash, KeyedName};
 use crate::store::Content;
@@ -90,7 +91,7 @@ pub(super) struct Report {
     pub peers: Vec<PeerReport>,
     pub fetches: HashMap<ContentId, crate::swarm::FetchReport>,
     pub good_peers: Vec<SocketAddr>,
-    pub overflowed: u32,
+    pub drops: Drops,
 }
 
 /// What peers have said that they have.

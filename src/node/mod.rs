@@ -39,6 +39,7 @@ mod scratch;
 pub mod seeding;
 mod server;
 mod shared;
+mod sieve;
 mod socket;
 mod streams;
 mod suspects;
@@ -398,7 +399,8 @@ impl Node {
             datagram_bytes_in: stats.bytes_in,
             datagram_bytes_out: stats.bytes_out,
             datagrams_dropped: stats.dropped,
-            datagrams_overflowed: report.as_ref().map_or(0, |r| u64::from(r.overflowed)),
+            datagrams_overflowed: report.as_ref().map_or(0, |r| r.drops.overflowed),
+            datagrams_sifted: report.as_ref().map_or(0, |r| r.drops.sifted),
             requests_lost: stats.lost,
             contents_held: counts.held,
             contents_seeded: counts.seeded,

@@ -84,6 +84,9 @@ pub(super) struct Network {
     beacons: Option<Beacons>,
     /// Content bytes that the socket's buffer can take.
     receive_budget: u64,
+    /// Whether the kernel takes filters, and what it had dropped when it was given the last one.
+    sifts: bool,
+    drops: u64,
     scratch: Vec<u8>,
 }
 
@@ -113,6 +116,8 @@ impl Network {
             disk_asks,
             beacons,
             receive_budget,
+            sifts: true,
+            drops: 0,
             scratch: Vec::new(),
         }
     }
@@ -158,6 +163,7 @@ impl Network {
             }
             self.swarm.set_crowded(!emptied && self.socket.is_crowded());
             let now = self.now();
+            self.sift(now);
             if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
                 self.swarm.handle_timeout(now);
             }
@@ -171,11 +177,30 @@ impl Network {
         }
     }
 
+    /// Has the kernel drop what the swarm would not read. Where it does not, that is how it stays.
+    fn sift(&mut self, now: Time) {
+        if !self.sifts || self.swarm.sieve_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let drops = self.socket.drops().total();
+        let dropped = drops.saturating_sub(self.drops);
+        self.drops = drops;
+        if let Some(sieve) = self.swarm.sieve(now, dropped)
+            && let Err(error) = self.socket.sift(&sieve)
+        {
+            debug!(%error, "the kernel sifts no datagrams");
+            self.sifts = false;
+            self.swarm.cannot_sift();
+        }
+    }
+
     fn wait(&mut self) {
         let now = self.now();
-        let mut timeout = self
-            .swarm
-            .poll_timeout()
+        let due = [self.swarm.poll_timeout(), self.swarm.sieve_due().filter(|_| self.sifts)];
+        let mut timeout = due
+            .into_iter()
+            .flatten()
+            .min()
             .map_or(Duration::from_secs(1), |due| due.since(now));
         if let Some(beacons) = &self.beacons {
             timeout = timeout.min(beacons.due_in(Instant::now()));
@@ -279,7 +304,7 @@ impl Network {
         }
     }
 
-    fn report(&self) -> Report {
+    fn report(&mut self) -> Report {
         let now = self.now();
         Report {
             stats: self.swarm.stats(),
@@ -291,7 +316,7 @@ impl Network {
                 .map(|report| (report.id, report))
                 .collect::<HashMap<_, _>>(),
             good_peers: self.swarm.good_peers(now, 200),
-            overflowed: self.socket.overflowed(),
+            drops: self.socket.drops(),
         }
     }
 

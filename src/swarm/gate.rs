@@ -8,7 +8,7 @@
 //! may send so many datagrams, and the share shrinks while the driver does not keep up and grows
 //! again afterwards. Who sends less than the share loses nothing (max-min fairness). All that may be
 //! forged has a quarter of a share together, and of that no address gets much. Answers that were asked
-//! for pass.
+//! for pass. What is dropped need not even be received: see `sieve`.
 //!
 //! Hosts are counted in a table of fixed size, at a place that depends on a secret: those that meet
 //! there share, and nobody can choose to meet a victim.
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::cookie::Secret;
 use super::peer::Peer;
+use super::sieve::{Sifting, Standing};
 use super::{Swarm, Time};
 
 /// How often all begin anew.
@@ -52,6 +53,8 @@ pub(super) struct Gate {
     most: u32,
     hosts: u32,
     strangers: u32,
+    /// What of all this need not be received.
+    pub(super) sifting: Sifting,
 }
 
 /// What is known of a sender before its datagram is read.
@@ -76,6 +79,7 @@ impl Gate {
             most: 0,
             hosts: 0,
             strangers: 0,
+            sifting: Sifting::new(),
         }
     }
 
@@ -85,8 +89,8 @@ impl Gate {
     }
 
     /// Whether everything passes.
-    fn is_open(&self) -> bool {
-        self.share.is_none() && !self.was_crowded
+    pub(super) fn is_open(&self) -> bool {
+        self.share.is_none() && !self.was_crowded && !self.sifting.is_on()
     }
 
     fn admits(&mut self, now: Time, host: IpAddr, sender: Sender) -> bool {
@@ -106,6 +110,12 @@ impl Gate {
             Sender::Proved => u32::from(*count) < share,
             Sender::Stranger => *count < STRANGER && self.strangers < (share / 4).max(STRANGERS),
         };
+        let standing = match sender {
+            Sender::Awaited(_) | Sender::Proved => Standing::Proved,
+            Sender::Stranger if *count < STRANGER => Standing::Stranger,
+            Sender::Stranger => Standing::Loud,
+        };
+        self.sifting.note(host, standing, admitted);
         if admitted {
             *count = count.saturating_add(1);
             self.hosts += u32::from(*count == 1 && sender != Sender::Stranger);
@@ -121,7 +131,9 @@ impl Gate {
             let share = self.share.unwrap_or(u32::MAX).min(self.most);
             let least = (ALL / self.hosts.max(1)).max(LEAST);
             self.share = Some((share / 4 * 3).max(least));
-        } else if let Some(share) = self.share {
+        } else if let Some(share) = self.share
+            && !self.sifting.is_flooded()
+        {
             self.share = Some(share + share / 8 + 1).filter(|share| *share < OPEN);
         }
         self.was_crowded = self.crowded;

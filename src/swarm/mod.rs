@@ -45,6 +45,7 @@ mod report;
 mod rtt;
 mod search;
 mod serving;
+mod sieve;
 mod source;
 mod streams;
 mod time;
@@ -67,6 +68,7 @@ pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
 pub use serving::MAX_ANSWER;
+pub use sieve::Sieve;
 pub use time::Time;
 
 use bottleneck::Bottleneck;
