@@ -196,7 +196,10 @@ impl Network {
 
     fn wait(&mut self) {
         let now = self.now();
-        let due = [self.swarm.poll_timeout(), self.swarm.sieve_due().filter(|_| self.sifts)];
+        let due = [
+            self.swarm.poll_timeout(),
+            self.swarm.sieve_due().filter(|_| self.sifts),
+        ];
         let mut timeout = due
             .into_iter()
             .flatten()

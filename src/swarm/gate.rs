@@ -8,7 +8,7 @@
 //! may send so many datagrams, and the share shrinks while the driver does not keep up and grows
 //! again afterwards. Who sends less than the share loses nothing (max-min fairness). All that may be
 //! forged has a quarter of a share together, and of that no address gets much. Answers that were asked
-//! for pass. What is dropped need not even be received: see `sieve`.
+//! for pass. Who is refused most of what he sends and does not slow down has a quarter of his share. What is dropped need not even be received: see `sieve`.
 //!
 //! Hosts are counted in a table of fixed size, at a place that depends on a secret: those that meet
 //! there share, and nobody can choose to meet a victim.
@@ -29,6 +29,9 @@ const PLACES: usize = 4096;
 /// read cannot be what keeps the driver from keeping up: it takes a quarter of a slow core.
 const ALL: u32 = 512;
 const LEAST: u32 = 4;
+/// The part of a share for who has sent several shares for some time: what is answered makes no
+/// difference to him.
+const HEEDLESS: u32 = 4;
 /// What all that may be forged has in a round at least: a few per cent of a slow core.
 const STRANGERS: u32 = 64;
 /// Of these, one address.
@@ -59,7 +62,7 @@ pub(super) struct Gate {
 
 /// What is known of a sender before its datagram is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+pub(super) enum Sender {
     /// So many requests to it are out.
     Awaited(usize),
     /// The datagram holds our cookie for its address.
@@ -86,6 +89,7 @@ impl Gate {
     pub fn set_crowded(&mut self, crowded: bool) {
         self.crowded = crowded;
         self.was_crowded |= crowded;
+        self.sifting.set_crowded(crowded);
     }
 
     /// Whether everything passes.
@@ -93,7 +97,7 @@ impl Gate {
         self.share.is_none() && !self.was_crowded && !self.sifting.is_on()
     }
 
-    fn admits(&mut self, now: Time, host: IpAddr, sender: Sender) -> bool {
+    pub(super) fn admits(&mut self, now: Time, host: IpAddr, sender: Sender) -> bool {
         if now >= self.round_ends {
             self.begin_round(now);
         }
@@ -106,6 +110,9 @@ impl Gate {
             // Each may come twice: a peer repeats what it thinks was lost.
             Sender::Awaited(requests) => {
                 u32::from(*count) < share.max(u32::try_from(requests).unwrap_or(u32::MAX) * 2)
+            }
+            Sender::Proved if self.sifting.is_heedless(host) => {
+                u32::from(*count) < (share / HEEDLESS).max(LEAST)
             }
             Sender::Proved => u32::from(*count) < share,
             Sender::Stranger => *count < STRANGER && self.strangers < (share / 4).max(STRANGERS),
@@ -127,13 +134,16 @@ impl Gate {
 
     fn begin_round(&mut self, now: Time) {
         self.round_ends = now + ROUND;
-        if self.was_crowded {
+        let flooded = self.sifting.is_flooded();
+        if self.was_crowded || flooded {
             let share = self.share.unwrap_or(u32::MAX).min(self.most);
+            let shrunk = match self.was_crowded {
+                true => share / 4 * 3,
+                false => share - share / 16,
+            };
             let least = (ALL / self.hosts.max(1)).max(LEAST);
-            self.share = Some((share / 4 * 3).max(least));
-        } else if let Some(share) = self.share
-            && !self.sifting.is_flooded()
-        {
+            self.share = Some(shrunk.max(least));
+        } else if let Some(share) = self.share {
             self.share = Some(share + share / 8 + 1).filter(|share| *share < OPEN);
         }
         self.was_crowded = self.crowded;
