@@ -228,6 +228,7 @@ fn a_mount_writes_in_its_store_only_and_is_unmounted_by_another_process() {
 fn a_mount_of_root_has_no_right_of_root() {
     requires_root!();
     requires_mount!();
+    const DAC_READ_SEARCH: u64 = 1 << 2;
     const SYS_ADMIN: u64 = 1 << 21;
     let place = Place::new();
     for (flags, helpers) in [
@@ -258,16 +259,37 @@ fn a_mount_of_root_has_no_right_of_root() {
         assert_eq!(status["rights"]["capabilities"], 0);
         let there = helpers_of(pid);
         assert_eq!(there.keys().collect::<Vec<_>>(), helpers);
-        if let Some(passer) = there.get("cjp2pfs-passthrough") {
-            let passer = passer.to_string();
+        for (helper, process) in &there {
+            let kept = match helper.as_str() {
+                "cjp2pfs-passthrough" => SYS_ADMIN,
+                _ => SYS_ADMIN | DAC_READ_SEARCH,
+            };
+            let process = process.to_string();
             wait("the other rights to be given up", SOON, || {
-                (has(&passer, "CapPrm:") == SYS_ADMIN).then_some(())
+                (has(&process, "CapPrm:") == kept).then_some(())
             });
-            assert_eq!(has(&passer, "CapEff:"), SYS_ADMIN);
+            assert_eq!(has(&process, "CapEff:"), kept, "{helper}");
+            assert_eq!(has(&process, "CapInh:"), 0, "{helper}");
         }
         mounted.umount();
         there.values().for_each(|helper| ends(*helper));
     }
+}
+
+/// Who unmounts has given up most of root's rights by then, and not that of going there.
+#[test]
+fn a_mount_of_root_in_a_folder_of_another_users_own_is_taken_away() {
+    requires_root!();
+    requires_mount!();
+    let place = Place::new();
+    let own = owned(&place, "own");
+    let at = place.folder("own/mnt");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+    let mut mounted = Mounted::new(Settings::new(place.path("store")), &at);
+    mounted.node.process.signal(libc::SIGTERM);
+    let ended = mounted.node.process.wait(SOON);
+    assert_eq!(ended.code(), Some(0), "{}", mounted.node.said());
+    assert!(!is_mounted(&at));
 }
 
 /// A signal for all of a terminal's or a service's processes is for the daemon; and a daemon that is
