@@ -133,6 +133,8 @@ pub(super) enum Keep {
     Latest(Box<SignedLatest>),
     /// Files to close.
     Close(Vec<Content>),
+    /// A transfer that nobody else has, to be closed.
+    Ended(Box<Transfer>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

@@ -168,6 +168,7 @@ impl Node {
                 arrivals,
                 to_prove,
                 to_keep,
+                disk_ticker,
             };
             Shared::new(me.clone(), config, store, mailbox, queues, names)
         });
@@ -213,7 +214,7 @@ impl Node {
             )?;
             start(
                 "ticker",
-                Box::new(move |shared| ticker::run(shared, &ticks, &disk_ticker)),
+                Box::new(move |shared| ticker::run(shared, &ticks)),
             )
         })();
         let node = Self(Arc::new(Running {
@@ -256,6 +257,7 @@ impl Node {
         let _ = shared.to_prove.send(None);
         let _ = threads.to_disk.send(None);
         let _ = shared.to_keep.send(Keep::Stop);
+        shared.wake_disk_ticker();
         // Joined on a thread of its own, because a disk that hangs must not hang us.
         let (all_ended, ended) = mpsc::channel();
         let shared = Arc::clone(shared);
@@ -302,8 +304,8 @@ impl Node {
         &self.0.shared.store
     }
 
-    /// Finds out whether `id` exists and how long it is. Held content answers at once, on this
-    /// thread, before the call returns (then `None` is returned).
+    /// Finds out whether `id` exists and how long it is. What is known in memory answers at once, on this
+    /// thread, before the call returns (then `None` is returned). Never waits for the disk.
     pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
         self.0.shared.lookup(id, done)
     }
@@ -442,6 +444,7 @@ impl Drop for Running {
         let _ = self.shared.arrivals.send(Arrival::Stop);
         let _ = self.shared.to_prove.send(None);
         let _ = self.shared.to_keep.send(Keep::Stop);
+        self.shared.wake_disk_ticker();
     }
 }
 

@@ -4,7 +4,7 @@
 //! Time in which this process did not run does not count: when a laptop wakes up, or a virtual machine
 //! goes on, what waited has had no chance yet.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
@@ -27,8 +27,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often peers are written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs until `stop` is dropped; `disk_ticker` is woken at every tick.
-pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender<()>) {
+/// Runs until `stop` is dropped; wakes the disk ticker at every tick.
+pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
     let mut remember_at = Instant::now() + Duration::from_secs(3);
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
@@ -52,8 +52,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
             debug!("this host may have another address now");
             shared.mailbox.post(Command::Moved);
         }
-        // If it is still at the last one, that will do.
-        let _ = disk_ticker.try_send(());
+        shared.wake_disk_ticker();
         shared.end_overdue_lookups(now);
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
@@ -78,6 +77,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
                 shared.want_anew(&transfer);
                 transfer.note_retry();
             }
+            shared.done_with(transfer);
         }
         shared.drop_idle(now, IDLE);
         if now >= count_at {
