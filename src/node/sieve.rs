@@ -194,7 +194,7 @@ mod tests {
 
     fn v4(n: u32) -> IpAddr {
         // At both ends of the space, and neighbours among them.
-        let bits = if n % 2 == 0 { n } else { u32::MAX - n };
+        let bits = if n.is_multiple_of(2) { n } else { u32::MAX - n };
         IpAddr::V4(Ipv4Addr::from_bits(bits))
     }
 

@@ -34,6 +34,9 @@ const LEAST: u32 = 4;
 const HEEDLESS: u32 = 4;
 /// What all that may be forged has in a round at least: a few per cent of a slow core.
 const STRANGERS: u32 = 64;
+/// The same while the driver keeps up because others are sifted out: some fifteen per cent of a core. A
+/// newcomer tries a few times a second, and is to find in within few of them.
+const STRANGERS_SIFTED: u32 = 384;
 /// Of these, one address.
 const STRANGER: u16 = 2;
 /// With a share of so many there is no flood any more.
@@ -115,7 +118,13 @@ impl Gate {
                 u32::from(*count) < (share / HEEDLESS).max(LEAST)
             }
             Sender::Proved => u32::from(*count) < share,
-            Sender::Stranger => *count < STRANGER && self.strangers < (share / 4).max(STRANGERS),
+            Sender::Stranger => {
+                let least = match self.sifting.is_on() && !self.was_crowded {
+                    true => STRANGERS_SIFTED,
+                    false => STRANGERS,
+                };
+                *count < STRANGER && self.strangers < (share / 4).max(least)
+            }
         };
         let standing = match sender {
             Sender::Awaited(_) | Sender::Proved => Standing::Proved,

@@ -30,4 +30,5 @@ mod stream;
 mod unmounted;
 mod upkeep;
 mod usage;
+mod users;
 mod wire;
