@@ -34,9 +34,9 @@ const LEAST: u32 = 4;
 const HEEDLESS: u32 = 4;
 /// What all that may be forged has in a round at least: a few per cent of a slow core.
 const STRANGERS: u32 = 64;
-/// The same while the driver keeps up because others are sifted out: some fifteen per cent of a core. A
-/// newcomer tries a few times a second, and is to find in within few of them.
-const STRANGERS_SIFTED: u32 = 384;
+/// The same at most while the driver keeps up because others are sifted out: a quarter of a core. A
+/// newcomer tries a few times a second, so that most of what newcomers send is to come through.
+const STRANGERS_SIFTED: u32 = 1024;
 /// Of these, one address.
 const STRANGER: u16 = 2;
 /// With a share of so many there is no flood any more.
@@ -49,6 +49,8 @@ pub(super) struct Gate {
     key: u64,
     /// What a host may send in a round; `None`: whatever it likes.
     share: Option<u32>,
+    /// What all may send in a round that may be forged, if that is more than a quarter of a share.
+    strangers_share: u32,
     /// The driver does not keep up; and whether that was so at some time of this round.
     crowded: bool,
     was_crowded: bool,
@@ -78,6 +80,7 @@ impl Gate {
         Self {
             key,
             share: None,
+            strangers_share: STRANGERS,
             crowded: false,
             was_crowded: false,
             round_ends: Time::ZERO,
@@ -119,11 +122,7 @@ impl Gate {
             }
             Sender::Proved => u32::from(*count) < share,
             Sender::Stranger => {
-                let least = match self.sifting.is_on() && !self.was_crowded {
-                    true => STRANGERS_SIFTED,
-                    false => STRANGERS,
-                };
-                *count < STRANGER && self.strangers < (share / 4).max(least)
+                *count < STRANGER && self.strangers < (share / 4).max(self.strangers_share)
             }
         };
         let standing = match sender {
@@ -155,6 +154,13 @@ impl Gate {
         } else if let Some(share) = self.share {
             self.share = Some(share + share / 8 + 1).filter(|share| *share < OPEN);
         }
+        self.strangers_share = match (self.sifting.is_on(), self.was_crowded) {
+            (true, false) => {
+                (self.strangers_share + self.strangers_share / 8).min(STRANGERS_SIFTED)
+            }
+            (true, true) => (self.strangers_share / 4 * 3).max(STRANGERS),
+            (false, _) => STRANGERS,
+        };
         self.was_crowded = self.crowded;
         self.most = 0;
         self.hosts = 0;

@@ -356,6 +356,7 @@ mod tests {
             self.queue.clear();
             for _ in 0..milliseconds {
                 self.now = self.now + MILLISECOND;
+                let waiting = self.queue.len();
                 for (n, crowd) in crowds.iter().enumerate() {
                     for _ in 0..crowd.each {
                         let host = host(crowd.first + self.random.u32(..crowd.addresses));
@@ -365,7 +366,8 @@ mod tests {
                         }
                     }
                 }
-                self.random.shuffle(&mut self.queue);
+                let arrived = self.queue.get_mut(waiting..).unwrap_or_default();
+                self.random.shuffle(arrived);
                 let taken = self.queue.len().min(self.capacity);
                 self.taken += taken as u64;
                 for (n, host) in self.queue.drain(..taken) {
@@ -374,7 +376,8 @@ mod tests {
                     crowds[n].admitted += u32::from(admitted);
                 }
                 self.gate.set_crowded(self.queue.len() > self.capacity);
-                self.queue.truncate(10 * self.capacity);
+                // As in a buffer of 8 MB, of which a datagram takes 1,300 bytes.
+                self.queue.truncate(6000);
                 if !self.gate.is_open() && self.now >= self.gate.sifting.window_ends {
                     let sifting = &mut self.gate.sifting;
                     sifting.begin_window(self.now, std::mem::take(&mut self.dropped));
@@ -386,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_sifted_out_and_the_honest_lose_nothing() {
+    fn a_flood_is_sifted_out_and_the_honest_are_heard() {
         let mut sifted = Sifted::new(vec![host(1), host(2), host(3)], 150);
         let mut crowds = [
             Crowd::new(Sender::Proved, 1, 1, 10),
@@ -401,7 +404,9 @@ mod tests {
         sifted.taken = 0;
         sifted.run(&mut crowds, 2000);
         let admitted = crowds.each_ref().map(|crowd| crowd.admitted);
-        assert_eq!(admitted[..2], [20_000, 20_000]);
+        // But for what waits at the end, and a burst where a queue has built up.
+        assert!(admitted[0] > 19_900, "{admitted:?}");
+        assert!(admitted[1] > 19_900, "{admitted:?}");
         assert!(admitted[2] > 2000, "{admitted:?}");
         assert!(
             admitted[2] < 200_000 / 5,
@@ -447,7 +452,7 @@ mod tests {
 
     #[test]
     fn what_others_send_in_a_hosts_name_costs_it_nothing() {
-        let mut sifted = Sifted::new(vec![host(1)], 100);
+        let mut sifted = Sifted::new(vec![host(1)], 200);
         let mut crowds = [
             Crowd::new(Sender::Proved, 1, 1, 5),
             Crowd::new(Sender::Stranger, 1, 1, 70),
@@ -458,7 +463,8 @@ mod tests {
         sifted.run(&mut crowds, 1000);
         assert!(sifted.sieve.others < ALL);
         assert_eq!(sifted.sieve.hosts.get(&host(1)), Some(&ALL));
-        assert_eq!(crowds[0].admitted, 5000);
+        // But for what waits at the end.
+        assert!(crowds[0].admitted > 4990, "{}", crowds[0].admitted);
     }
 
     #[test]
