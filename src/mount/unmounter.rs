@@ -21,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::helper;
 use super::mountinfo;
 use super::unmount::{self, UnmountError};
+use crate::node::calls::{self, Threads};
 use crate::node::rights;
 
 /// In the environment of such a process: the path.
@@ -95,6 +96,14 @@ pub(super) fn task() -> Option<PathBuf> {
 /// It cannot hear from its daemon, or cannot give up rights.
 pub(super) fn serve(path: &Path, mut socket: UnixStream) -> io::Result<()> {
     rights::keep_capabilities(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH)?;
+    if capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SYS_ADMIN)
+    {
+        // It needs no other program for it, with which user 0 would have all of root's rights again.
+        rights::gain_no_privileges();
+        calls::give_up(Threads::This);
+    }
     let mut question = [0];
     while socket.read(&mut question)? == 1 {
         let answer = match question {

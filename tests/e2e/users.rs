@@ -90,6 +90,11 @@ fn a_mount_of_root_has_no_right_of_root() {
             });
             assert_eq!(has(&process, "CapEff:"), kept, "{helper}");
             assert_eq!(has(&process, "CapInh:"), 0, "{helper}");
+            // No program brings more: running one is refused.
+            wait("system calls to be given up", SOON, || {
+                (has(&process, "Seccomp:") == 2).then_some(())
+            });
+            assert_eq!(has(&process, "NoNewPrivs:"), 1, "{helper}");
         }
         mounted.umount();
         there.values().for_each(|helper| ends(*helper));
