@@ -68,13 +68,7 @@ fn write_status(out: &mut impl Write, status: &DaemonStatus) -> io::Result<()> {
         ),
         row("fetched", human::bytes(node.bytes_fetched)),
         row("served", human::bytes(node.bytes_served)),
-        row(
-            "datagrams",
-            format!(
-                "{} in, {} out, {} dropped",
-                node.datagrams_in, node.datagrams_out, node.datagrams_dropped
-            ),
-        ),
+        row("datagrams", datagrams(node)),
         row(
             "content",
             format!(
@@ -148,6 +142,25 @@ pub fn verifying(verify: Verify) -> &'static str {
         Verify::Auto => "auto: gives programs parts before the whole is proven, peers nothing",
         Verify::Strict => "strict: gives nothing that is not proven",
     }
+}
+
+fn datagrams(node: &Status) -> String {
+    let (came, went, dropped) = (
+        node.datagrams_in,
+        node.datagrams_out,
+        node.datagrams_dropped,
+    );
+    let mut text = format!("{came} in, {went} out, {dropped} dropped");
+    // What never came in: it is told where there was any.
+    for (count, what) in [
+        (node.datagrams_sifted, "sifted out of a flood"),
+        (node.datagrams_overflowed, "not taken in time"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
 }
 
 /// What the store takes, and what it must keep to.

@@ -6,6 +6,9 @@
 //! and when it is asked, it detaches the mount of ours at the one path that it was started with, and
 //! says how that went.
 //!
+//! Of root's rights it keeps two: to unmount (`CAP_SYS_ADMIN`), and to reach the mount in a folder that is
+//! another user's own (`CAP_DAC_READ_SEARCH`). Other users have none, and `fusermount3` brings its own.
+//!
 //! It ends with its daemon. What a daemon leaves that was killed is not unmounted: reading a dead mount
 //! is an error, while an empty folder in its place would look like content that somebody has deleted.
 
@@ -18,9 +21,13 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 use super::helper;
 use super::mountinfo;
 use super::unmount::{self, UnmountError};
+use crate::node::calls::{self, Threads};
+use crate::node::rights;
 
 /// In the environment of such a process: the path.
 const MARK: &str = "CJP2PFS_UNMOUNTER";
@@ -86,8 +93,17 @@ pub(super) fn task() -> Option<PathBuf> {
 /// Does what it is asked, until its daemon has ended.
 ///
 /// # Errors
-/// It cannot hear from its daemon.
+/// It cannot hear from its daemon, or cannot give up rights.
 pub(super) fn serve(path: &Path, mut socket: UnixStream) -> io::Result<()> {
+    rights::keep_capabilities(CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH)?;
+    if capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SYS_ADMIN)
+    {
+        // It needs no other program for it, with which user 0 would have all of root's rights again.
+        rights::gain_no_privileges();
+        calls::give_up(Threads::This);
+    }
     let mut question = [0];
     while socket.read(&mut question)? == 1 {
         let answer = match question {

@@ -9,14 +9,10 @@ pub(super) const BATCH: usize = 64;
 /// Bytes of each receive buffer: more than any UDP datagram.
 const BUFFER: usize = 65_536;
 
-/// Room for a `SO_RXQ_OVFL` control message.
-const CONTROL: usize = 64;
-
 /// Buffers for datagrams that arrive. Boxed, because the headers point into them.
 pub(super) struct ReceiveBatch {
     data: Box<[u8]>,
     names: Box<[libc::sockaddr_storage]>,
-    controls: Box<[[u64; CONTROL / 8]]>,
     vectors: Box<[libc::iovec]>,
     pub(super) headers: Box<[libc::mmsghdr]>,
     pub(super) received: usize,
@@ -35,7 +31,6 @@ impl ReceiveBatch {
         Self {
             data: vec![0; BATCH * BUFFER].into_boxed_slice(),
             names: names.into_boxed_slice(),
-            controls: vec![[0; CONTROL / 8]; BATCH].into_boxed_slice(),
             vectors: vectors.into_boxed_slice(),
             headers: headers.into_boxed_slice(),
             received: 0,
@@ -54,8 +49,6 @@ impl ReceiveBatch {
                 mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
             header.msg_hdr.msg_iov = &raw mut self.vectors[index];
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_control = (&raw mut self.controls[index]).cast();
-            header.msg_hdr.msg_controllen = CONTROL as _;
             header.msg_hdr.msg_flags = 0;
         }
     }
@@ -69,23 +62,6 @@ impl ReceiveBatch {
                 .get(index * BUFFER..(index * BUFFER).checked_add(length)?)?;
             Some((address_of(&self.names[index])?, data))
         })
-    }
-
-    /// The kernel's count of dropped datagrams, if the newest datagram told it.
-    pub(super) fn overflowed(&self) -> Option<u32> {
-        let header = &self.headers.get(self.received.checked_sub(1)?)?.msg_hdr;
-        // SAFETY: the kernel has filled in the control buffer and its length; the macros walk it
-        // within that length, and a message of this type holds a u32.
-        unsafe {
-            let control = libc::CMSG_FIRSTHDR(header);
-            if control.is_null()
-                || (*control).cmsg_level != libc::SOL_SOCKET
-                || (*control).cmsg_type != libc::SO_RXQ_OVFL
-            {
-                return None;
-            }
-            Some(libc::CMSG_DATA(control).cast::<u32>().read_unaligned())
-        }
     }
 }
 

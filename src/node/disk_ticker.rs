@@ -1,20 +1,30 @@
 //! The disk ticker thread: what is done because time passes and may have to wait for the disk.
 //!
 //! The ticker keeps the limits of everything that waits, so a disk that hangs must not hold it up. It
-//! wakes this thread and goes on. If this one hangs, lookups and reads still end in time.
+//! wakes this thread and goes on, as does whoever looks up what may be held: a program that asks for it
+//! waits on a thread that others need. If this one hangs, lookups and reads still end in time.
 
 use std::sync::mpsc::Receiver;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::messages::Command;
 use super::shared::{Shared, lock};
 use crate::content::ContentId;
 
-/// Runs until nobody can wake it any more.
+/// How often it is seen to trees that do not come: at each tick, and not whenever somebody looks something
+/// up.
+const PRESS_EVERY: Duration = Duration::from_millis(50);
+
+/// Runs until it is woken when the node stops.
 pub(super) fn run(shared: &Shared, wake: &Receiver<()>) {
-    while wake.recv().is_ok() {
+    let mut press_at = Instant::now();
+    while wake.recv().is_ok() && !shared.is_stopping() {
         shared.end_lookups_of_held();
         let now = Instant::now();
+        if now < press_at {
+            continue;
+        }
+        press_at = now + PRESS_EVERY;
         for transfer in shared.transfers() {
             shared.press_for_nodes(&transfer, now);
         }
@@ -22,15 +32,19 @@ pub(super) fn run(shared: &Shared, wake: &Receiver<()>) {
 }
 
 impl Shared {
+    /// Has it look at what waits. If it is at it still, it looks once more afterwards.
+    pub(super) fn wake_disk_ticker(&self) {
+        let _ = self.disk_ticker.try_send(());
+    }
+
     /// Ends lookups of what is here by now, because it was seeded, imported, or is other content whose
     /// hashes have been learnt.
     fn end_lookups_of_held(&self) {
         let waiting: Vec<ContentId> = lock(&self.lookups).keys().copied().collect();
         for id in waiting {
-            if !self.store.may_hold(&id) {
-                continue;
-            }
-            let Some(info) = self.known(id).filter(|info| info.proven) else {
+            let held = self.store.may_hold(&id).then(|| self.known(id)).flatten();
+            let Some(info) = held.filter(|info| info.proven) else {
+                self.seek(id);
                 continue;
             };
             let lookup = {
@@ -56,7 +70,6 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::path::Path;
     use std::sync::mpsc::{Receiver, TryRecvError, channel};
-    use std::time::Duration;
 
     use super::super::pending::Ticket;
     use super::super::{
@@ -162,6 +175,7 @@ mod tests {
         let asker = lookups::Asker::new(Ticket::new(tell), Instant::now() + SOON * 3, None);
         let lookup_of_held = lookups::Lookup {
             askers: vec![asker],
+            sought: false,
         };
         lock(&shared.lookups).insert(held, lookup_of_held);
         let (_pending, missing) = lookup(&node, ContentId::sha256([7; 32]));
@@ -169,6 +183,13 @@ mod tests {
         assert_eq!(
             missing.expect("it ends in time").unwrap_err(),
             Failure::NotFound
+        );
+        // One that begins now.
+        let (_other, hanging) = lookup(&node, held);
+        let hanging = hanging.recv_timeout(SOON);
+        assert_eq!(
+            hanging.expect("it ends in time").unwrap_err(),
+            Failure::TimedOut
         );
         assert_eq!(
             ended.try_recv().unwrap_err(),

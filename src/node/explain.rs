@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use network::{Answer, AskedOf, Claim, FlightStory, Network, PathStory, PeerStory, Standing};
 
 use super::Node;
-use super::REPORT_LIMIT;
 use super::messages::Command;
 use super::shared::{Shared, lock};
+use super::status::REPORT_LIMIT;
 use super::transfer::{Phase, Story};
 use crate::content::{ByteRange, ContentId};
 use crate::swarm;

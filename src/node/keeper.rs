@@ -86,6 +86,7 @@ pub(super) fn run(shared: &Shared, queue: &Receiver<Keep>) {
             }
             // Here, where nobody waits: closing the last of a file that was removed frees its blocks.
             Ok(Keep::Close(files)) => drop(files),
+            Ok(Keep::Ended(transfer)) => drop(transfer),
             Ok(Keep::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 if quiet {

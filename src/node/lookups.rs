@@ -24,6 +24,8 @@ const WRONG_LASTS: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Lookup {
     pub askers: Vec<Asker>,
+    /// The network is asked. What may be held is looked for on the disk first.
+    pub sought: bool,
 }
 
 pub(super) struct Asker {
@@ -52,34 +54,50 @@ impl Asker {
     }
 }
 
+/// Of content that is here in whole.
+fn complete(id: ContentId, length: u64) -> ContentInfo {
+    ContentInfo {
+        id,
+        length,
+        proven: true,
+        present: length,
+        verified: Verified::Yes,
+    }
+}
+
 impl Shared {
     /// What is known of `id` without asking anybody.
     pub fn known(&self, id: ContentId) -> Option<ContentInfo> {
         if id.is_empty_content() {
-            return Some(ContentInfo {
-                id,
-                length: 0,
-                proven: true,
-                present: 0,
-                verified: Verified::Yes,
-            });
+            return Some(complete(id, 0));
         }
         if self.store.may_hold(&id)
             && let Ok(Some(content)) = self.store.open_content(&id)
         {
-            return Some(ContentInfo {
-                id,
-                length: content.length(),
-                proven: true,
-                present: content.length(),
-                verified: Verified::Yes,
-            });
+            return Some(complete(id, content.length()));
         }
-        if let Some(transfer) = self.transfer(&id)
-            && transfer.phase() != Phase::Wrong
-        {
-            return Some(transfer.info());
+        self.arriving(id).or_else(|| self.left_over(id))
+    }
+
+    /// The same as far as neither the disk nor the index has to be asked.
+    fn known_in_memory(&self, id: ContentId) -> Option<ContentInfo> {
+        if id.is_empty_content() {
+            return Some(complete(id, 0));
         }
+        if let Some(content) = self.store.opened(&id) {
+            return Some(complete(id, content.length()));
+        }
+        // What is held in whole by now is another story than what was left of it.
+        let left_over = || self.left_over(id).filter(|_| !self.store.may_hold(&id));
+        self.arriving(id).or_else(left_over)
+    }
+
+    fn arriving(&self, id: ContentId) -> Option<ContentInfo> {
+        let transfer = self.transfer(&id)?;
+        (transfer.phase() != Phase::Wrong).then(|| transfer.info())
+    }
+
+    fn left_over(&self, id: ContentId) -> Option<ContentInfo> {
         let left = *lock(&self.left_over).get(&id)?;
         Some(ContentInfo {
             id,
@@ -90,7 +108,9 @@ impl Shared {
         })
     }
 
-    /// Finds out whether `id` exists and how long it is.
+    /// Finds out whether `id` exists and how long it is. What is known in memory is told at once. What may
+    /// be held is for the disk ticker to look at, since this thread may be one that answers programs, and
+    /// the disk may hang.
     pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
         self.lookup_as_part(id, None, done)
     }
@@ -101,7 +121,7 @@ impl Shared {
         part_of: Option<Arc<dyn Waiting>>,
         done: Done<ContentInfo>,
     ) -> Option<Pending> {
-        if let Some(info) = self.known(id) {
+        if let Some(info) = self.known_in_memory(id) {
             done(Ok(info));
             return None;
         }
@@ -110,10 +130,11 @@ impl Shared {
             return None;
         }
         let now = Instant::now();
+        let may_be_here = self.store.may_hold(&id);
         let missed = lock(&self.misses)
             .peek(&id)
             .is_some_and(|at| now.duration_since(*at) < MISS_LASTS);
-        if missed {
+        if missed && !may_be_here {
             done(Err(self.miss(id, now)));
             return None;
         }
@@ -126,14 +147,30 @@ impl Shared {
         {
             let mut lookups = lock(&self.lookups);
             let asker = Asker::new(Arc::clone(&ticket), deadline, part_of);
-            lookups.entry(id).or_default().askers.push(asker);
-            self.mailbox.post(Command::Find(id));
+            let lookup = lookups.entry(id).or_default();
+            lookup.askers.push(asker);
+            if !may_be_here {
+                lookup.sought = true;
+                self.mailbox.post(Command::Find(id));
+            }
+        }
+        if may_be_here {
+            self.wake_disk_ticker();
         }
         // The last sweep of a node that stops may have come just before.
         if self.is_stopping() {
             ticket.fail(Failure::Stopped);
         }
         Some(Pending::new(ticket, id, self.me.clone()))
+    }
+
+    /// What might have been held is not: the network is asked, if somebody waits and it is not yet.
+    pub(super) fn seek(&self, id: ContentId) {
+        if let Some(lookup) = lock(&self.lookups).get_mut(&id)
+            && !std::mem::replace(&mut lookup.sought, true)
+        {
+            self.mailbox.post(Command::Find(id));
+        }
     }
 
     /// Gives lookups that wait so much longer.
@@ -237,7 +274,7 @@ impl Shared {
                 if now < asker.deadline {
                     return true;
                 }
-                ended.push((*id, Arc::clone(&asker.ticket)));
+                ended.push((*id, Arc::clone(&asker.ticket), lookup.sought));
                 false
             });
             if lookup.askers.is_empty() {
@@ -245,7 +282,12 @@ impl Shared {
             }
             !lookup.askers.is_empty()
         });
-        for (id, ticket) in ended {
+        for (id, ticket, sought) in ended {
+            if !sought {
+                // The disk has not said yet whether it is here.
+                ticket.fail(Failure::TimedOut);
+                continue;
+            }
             lock(&self.misses).put(id, now);
             ticket.fail(self.miss(id, now));
         }

@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::claims::Claim;
+use super::socket::Drops;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash, KeyedName};
 use crate::store::Content;
@@ -90,7 +91,7 @@ pub(super) struct Report {
     pub peers: Vec<PeerReport>,
     pub fetches: HashMap<ContentId, crate::swarm::FetchReport>,
     pub good_peers: Vec<SocketAddr>,
-    pub overflowed: u32,
+    pub drops: Drops,
 }
 
 /// What peers have said that they have.
@@ -134,6 +135,8 @@ pub(super) enum Keep {
     Latest(Box<SignedLatest>),
     /// Files to close.
     Close(Vec<Content>),
+    /// A transfer that nobody else has, to be closed.
+    Ended(Box<Transfer>),
     /// Peers that answer, to be written down.
     Peers(Vec<SocketAddr>),
     Stop,

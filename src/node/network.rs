@@ -1,13 +1,15 @@
 //! The network thread: moves datagrams between the socket and the swarm, and does what the swarm
 //! says. It never waits for a disk, a hash or a reader.
 
-use std::collections::{HashMap, VecDeque};
+mod answers;
+mod commands;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -16,13 +18,12 @@ use tracing::debug;
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
 use super::claims::Claim;
 use super::lan::Beacons;
-use super::messages::{Arrival, Command, Found, Keep, Lists, Read, Report};
+use super::messages::Arrival;
 use super::shared::Shared;
-use super::socket::{Socket, Waker};
-use super::transfer::Transfer;
-use crate::content::{ByteRange, ContentId, Hash};
+use super::socket::Socket;
+use crate::content::{ContentId, Hash};
 use crate::store::Content;
-use crate::swarm::{Answer, Ask, Event, Held, KnownBlake3, MAX_ANSWER, Swarm, Time};
+use crate::swarm::{Ask, Event, Swarm, Time};
 
 /// Content that is kept open for serving.
 const OPEN: usize = 128;
@@ -36,35 +37,6 @@ const MAX_UNWRITTEN: u64 = 20 << 20;
 const MAX_BACKLOG: usize = 4 * BATCH;
 /// Batches taken from the socket before something else has its turn.
 const BATCHES_A_TURN: usize = 4;
-
-/// Commands to the network thread.
-pub(super) struct Mailbox {
-    commands: Mutex<VecDeque<Command>>,
-    waker: Waker,
-}
-
-impl Mailbox {
-    pub fn new(waker: Waker) -> Self {
-        Self {
-            commands: Mutex::default(),
-            waker,
-        }
-    }
-
-    pub fn post(&self, command: Command) {
-        let mut commands = self.commands.lock().unwrap_or_else(|e| e.into_inner());
-        let first = commands.is_empty();
-        commands.push_back(command);
-        drop(commands);
-        if first {
-            self.waker.wake();
-        }
-    }
-
-    pub(super) fn take(&self) -> VecDeque<Command> {
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(|e| e.into_inner()))
-    }
-}
 
 /// The network thread's own.
 pub(super) struct Network {
@@ -84,6 +56,9 @@ pub(super) struct Network {
     beacons: Option<Beacons>,
     /// Content bytes that the socket's buffer can take.
     receive_budget: u64,
+    /// Whether the kernel takes filters, and what it had dropped when it was given the last one.
+    sifts: bool,
+    drops: u64,
     scratch: Vec<u8>,
 }
 
@@ -113,6 +88,8 @@ impl Network {
             disk_asks,
             beacons,
             receive_budget,
+            sifts: true,
+            drops: 0,
             scratch: Vec::new(),
         }
     }
@@ -158,6 +135,7 @@ impl Network {
             }
             self.swarm.set_crowded(!emptied && self.socket.is_crowded());
             let now = self.now();
+            self.sift(now);
             if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
                 self.swarm.handle_timeout(now);
             }
@@ -171,11 +149,33 @@ impl Network {
         }
     }
 
+    /// Has the kernel drop what the swarm would not read. Where it does not, that is how it stays.
+    fn sift(&mut self, now: Time) {
+        if !self.sifts || self.swarm.sieve_due().is_none_or(|due| now < due) {
+            return;
+        }
+        let drops = self.socket.drops().total();
+        let dropped = drops.saturating_sub(self.drops);
+        self.drops = drops;
+        if let Some(sieve) = self.swarm.sieve(now, dropped)
+            && let Err(error) = self.socket.sift(&sieve)
+        {
+            debug!(%error, "the kernel sifts no datagrams");
+            self.sifts = false;
+            self.swarm.cannot_sift();
+        }
+    }
+
     fn wait(&mut self) {
         let now = self.now();
-        let mut timeout = self
-            .swarm
-            .poll_timeout()
+        let due = [
+            self.swarm.poll_timeout(),
+            self.swarm.sieve_due().filter(|_| self.sifts),
+        ];
+        let mut timeout = due
+            .into_iter()
+            .flatten()
+            .min()
             .map_or(Duration::from_secs(1), |due| due.since(now));
         if let Some(beacons) = &self.beacons {
             timeout = timeout.min(beacons.due_in(Instant::now()));
@@ -195,104 +195,6 @@ impl Network {
         let unwritten = self.shared.unwritten.load(Ordering::Relaxed);
         let room = MAX_UNWRITTEN.saturating_sub(unwritten);
         self.swarm.set_receive_budget(self.receive_budget.min(room));
-    }
-
-    /// Does what other threads want; `false`: stop.
-    fn handle_commands(&mut self) -> bool {
-        for command in self.shared.mailbox.take() {
-            let now = self.now();
-            match command {
-                Command::Find(id) => self.swarm.find(now, id),
-                Command::Want(id, wants) => {
-                    for (range, class) in wants {
-                        self.swarm.want(now, id, range, class);
-                    }
-                }
-                Command::WantAnew(transfer) => self.want_anew(now, &transfer),
-                Command::Resume(id, length, held) => self.swarm.resume(now, id, length, held),
-                Command::LengthIsProven(id, length) => self.swarm.prove_length(id, length),
-                Command::Rest(id) => self.swarm.rest(id),
-                Command::Forget(id) => self.swarm.forget(id),
-                Command::Refetch(id, range) => self.swarm.refetch(id, range),
-                Command::Distrust(id, peers) => {
-                    for peer in peers {
-                        self.swarm.distrust(now, id, peer);
-                    }
-                }
-                Command::Only(id, peer) => self.swarm.only_from(now, id, peer),
-                Command::AskAgain(id, range, besides) => {
-                    self.swarm.ask_again(now, id, range, &besides);
-                }
-                Command::Suspend(id, peers) => {
-                    for peer in peers {
-                        self.swarm.suspend(id, peer);
-                    }
-                }
-                Command::Reinstate(id) => self.swarm.reinstate(id),
-                Command::Refute(id, blake3) => self.swarm.refute(now, id, blake3),
-                Command::PassOver(id, blake3) => self.swarm.pass_over(id, blake3),
-                Command::FragmentsFail => self.swarm.fragments_fail(now),
-                Command::Moved => self.swarm.handle_move(now),
-                Command::Read(read) => self.answer_read(&read),
-                Command::Report(to) => {
-                    let _ = to.send(self.report());
-                }
-                Command::Lists { ask, to } => {
-                    if ask {
-                        self.swarm.ask_for_lists(now);
-                    }
-                    let _ = to.send(Lists {
-                        now,
-                        listed: self.swarm.listed(),
-                        awaited: self.swarm.lists_awaited(now),
-                    });
-                }
-                Command::Explain(id, to) => {
-                    let _ = to.send(self.swarm.explain(now, id));
-                }
-                Command::KnowLatest(latest) => self.swarm.know_latest(now, *latest, true),
-                Command::ForgetLatest(of) => self.swarm.forget_latest(&of),
-                Command::WantBlocks(of, blocks) => {
-                    for (offset, have) in blocks {
-                        self.swarm.want_block(now, &of, offset, have);
-                    }
-                }
-                Command::UnwantBlocks(of) => self.swarm.unwant_blocks(&of),
-                Command::AskLatest(of, limit) => self.swarm.ask_latest(now, &of, limit),
-                Command::Stop => return false,
-            }
-        }
-        true
-    }
-
-    /// Wants of a transfer just what it wants at this moment. It is asked here, on the thread that
-    /// wants are posted to, so that no want that was posted meanwhile is undone.
-    fn want_anew(&mut self, now: Time, transfer: &Arc<Transfer>) {
-        let id = transfer.id;
-        let current = self.shared.transfer(&id);
-        if current.is_some_and(|current| !Arc::ptr_eq(&current, transfer)) {
-            return;
-        }
-        self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
-        for (range, class) in transfer.wants() {
-            self.swarm.want(now, id, range, class);
-        }
-    }
-
-    fn report(&self) -> Report {
-        let now = self.now();
-        Report {
-            stats: self.swarm.stats(),
-            peers: self.swarm.peer_reports(now),
-            fetches: self
-                .swarm
-                .fetch_reports()
-                .into_iter()
-                .map(|report| (report.id, report))
-                .collect::<HashMap<_, _>>(),
-            good_peers: self.swarm.good_peers(now, 200),
-            overflowed: self.socket.overflowed(),
-        }
     }
 
     fn handle_events(&mut self) {
@@ -351,160 +253,6 @@ impl Network {
                         .send(Arrival::LatestAsked(of, answered));
                 }
             }
-        }
-    }
-
-    /// Answers at once what is not here at all or lies in the page cache; the rest goes to the
-    /// server thread.
-    fn handle_ask(&mut self, mut ask: Ask) {
-        if self.outgoing.len() >= MAX_BACKLOG {
-            // The uplink is slower than what is asked of us: dropped, as the network would.
-            return;
-        }
-        self.close_given_up();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let answered = self.answer_from_memory(&mut ask, &mut scratch);
-        self.scratch = scratch;
-        if answered {
-            return;
-        }
-        if self.disk_asks.load(Ordering::Relaxed) < MAX_DISK_ASKS {
-            self.disk_asks.fetch_add(1, Ordering::Relaxed);
-            let _ = self.to_disk.send(Some(ask));
-        }
-    }
-
-    /// Content that was given up is served no more, and its blocks are freed.
-    fn close_given_up(&mut self) {
-        let given_up = self.shared.store.given_up();
-        if given_up != self.given_up {
-            self.given_up = given_up;
-            let mut files = Vec::with_capacity(self.open.len());
-            while let Some((_, content)) = self.open.pop_lru() {
-                files.push(content);
-            }
-            let _ = self.shared.to_keep.send(Keep::Close(files));
-        }
-    }
-
-    fn answer_from_memory(&mut self, ask: &mut Ask, scratch: &mut Vec<u8>) -> bool {
-        if ask.list {
-            return false;
-        }
-        let Some(parts) = self.parts_from_memory(ask) else {
-            return false;
-        };
-        let Some(blake3) = self.blake3_from_memory(ask) else {
-            return false;
-        };
-        ask.parts = parts;
-        ask.blake3 = blake3;
-        let needed = ask.questions.len() * MAX_ANSWER as usize;
-        if scratch.len() < needed {
-            // Never shorter again: what is left out here is cleared anew at the next resize.
-            scratch.resize(needed, 0);
-        }
-        let mut answers = Vec::with_capacity(ask.questions.len());
-        for (question, room) in ask
-            .questions
-            .iter()
-            .zip(scratch.chunks_exact_mut(MAX_ANSWER as usize))
-        {
-            if !self.shared.store.may_hold(&question.id) {
-                if self.shared.vouching(&question.id).is_some() {
-                    return false;
-                }
-                answers.push(Answer::Absent);
-                continue;
-            }
-            let Some(content) = self.open.get(&question.id) else {
-                return false;
-            };
-            let eof = content.length();
-            let range = question.range(eof);
-            let Some(room) = room.get_mut(..range.len() as usize) else {
-                return false;
-            };
-            match content.read_at_nowait(range.start, room) {
-                Ok(Some(read)) if read == room.len() && content.still_valid() => {
-                    answers.push(Answer::Content { eof, data: room });
-                }
-                Ok(None) => return false,
-                // Changed, or unreadable: the server thread opens it anew, or finds it gone.
-                Ok(Some(_)) | Err(_) => {
-                    self.open.pop(&question.id);
-                    return false;
-                }
-            }
-        }
-        self.send_answer(ask, &answers);
-        true
-    }
-
-    /// What is held of the ids whose parts are asked for; `None`: the disk has to be asked.
-    fn parts_from_memory(&mut self, ask: &Ask) -> Option<Vec<Held>> {
-        let mut parts = Vec::new();
-        for id in &ask.parts_of {
-            if self.shared.store.may_hold(id) {
-                parts.push(Held::whole(*id, self.open.get(id)?.length()));
-            } else if let Some(transfer) = self.shared.vouching(id) {
-                parts.push(transfer.vouched_parts());
-            }
-        }
-        Some(parts)
-    }
-
-    /// The BLAKE3s that are asked for; `None`: the index has to be asked.
-    fn blake3_from_memory(&mut self, ask: &Ask) -> Option<Vec<KnownBlake3>> {
-        let mut found = Vec::new();
-        for id in &ask.blake3_of {
-            if self.shared.store.may_hold(id) || self.shared.vouching(id).is_some() {
-                let pair = self.pairs.get(id)?;
-                found.push((*id, Some(*pair)));
-            } else {
-                found.push((*id, None));
-            }
-        }
-        Some(found)
-    }
-
-    fn answer_read(&mut self, read: &Read) {
-        for (id, pair) in &read.ask.blake3 {
-            if let Some(pair) = pair {
-                self.pairs.put(*id, *pair);
-            }
-        }
-        if read.given_up == self.given_up {
-            for (id, content) in &read.opened {
-                self.open.put(*id, content.clone());
-            }
-        }
-        if self.outgoing.len() >= MAX_BACKLOG {
-            return;
-        }
-        let answers: Vec<Answer<'_>> = read
-            .answers
-            .iter()
-            .map(|found| match found {
-                Found::Content(eof, data) => Answer::Content { eof: *eof, data },
-                Found::OtherParts(held) => Answer::OtherParts(held),
-                Found::Nothing => Answer::Absent,
-            })
-            .collect();
-        self.send_answer(&read.ask, &answers);
-    }
-
-    fn send_answer(&mut self, ask: &Ask, answers: &[Answer<'_>]) {
-        let now = self.now();
-        let mut datagram = self.outgoing.buffer();
-        match self.swarm.answer(now, ask, answers, &mut datagram) {
-            Some(to) => {
-                self.outgoing.push(to, datagram);
-                if self.outgoing.is_full() {
-                    self.flush();
-                }
-            }
-            None => self.outgoing.give_back(datagram),
         }
     }
 

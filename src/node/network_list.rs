@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::Node;
 use super::messages::Command;
-use super::{Node, REPORT_LIMIT};
+use super::status::REPORT_LIMIT;
 
 /// How often it is looked whether all that were asked have answered.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -9,14 +9,14 @@
 //! | `keeper` | syncs, renames, learns other hashes | transfers that are proven, time |
 //! | `server` | answers that must wait for the disk | asks that the page cache cannot answer |
 //! | `ticker` | limits of waiting operations, idle transfers | time |
-//! | `disk ticker` | lookups of what is here by now, trees that do not come | the ticker |
+//! | `disk ticker` | lookups of what is here by now, trees that do not come | the ticker, lookups |
 //!
 //! No lock here is held across I/O, and none while a `done` is called.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
@@ -25,9 +25,9 @@ use lru::LruCache;
 use super::backlog::Backlog;
 use super::claims::Claim;
 use super::lookups::Lookup;
+use super::mailbox::Mailbox;
 use super::messages::{Arrival, Command, Keep};
 use super::names::Names;
-use super::network::Mailbox;
 use super::pending::Waiting;
 use super::runs::Pool;
 use super::streams::Streams;
@@ -67,6 +67,7 @@ pub(super) struct Shared {
     pub unsynced: AtomicU64,
     pub to_prove: Sender<Option<Arc<Transfer>>>,
     pub to_keep: Sender<Keep>,
+    pub disk_ticker: SyncSender<()>,
     pub backlog: Backlog,
     pub stopping: AtomicBool,
     pub transfers: Mutex<HashMap<ContentId, Arc<Transfer>>>,
@@ -101,6 +102,7 @@ pub(super) struct Queues {
     pub arrivals: Sender<Arrival>,
     pub to_prove: Sender<Option<Arc<Transfer>>>,
     pub to_keep: Sender<Keep>,
+    pub disk_ticker: SyncSender<()>,
 }
 
 impl Shared {
@@ -116,6 +118,7 @@ impl Shared {
             arrivals,
             to_prove,
             to_keep,
+            disk_ticker,
         } = queues;
         let left_over = store
             .partials()
@@ -142,6 +145,7 @@ impl Shared {
             unsynced: AtomicU64::new(0),
             to_prove,
             to_keep,
+            disk_ticker,
             backlog: Backlog::default(),
             stopping: AtomicBool::new(false),
             transfers: Mutex::default(),
@@ -170,6 +174,14 @@ impl Shared {
 
     pub fn transfers(&self) -> Vec<Arc<Transfer>> {
         lock(&self.transfers).values().map(Arc::clone).collect()
+    }
+
+    /// Is done with a transfer. Who happens to be the last with it would close its file, which may take as
+    /// long as the disk likes: that is the keeper's.
+    pub fn done_with(&self, transfer: Arc<Transfer>) {
+        if let Some(last) = Arc::into_inner(transfer) {
+            let _ = self.to_keep.send(Keep::Ended(Box::new(last)));
+        }
     }
 
     /// Wants `ranges` of a transfer.

@@ -14,6 +14,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Type};
 
 use super::batches::{BATCH, ReceiveBatch, SendBatch};
+use super::sieve;
+use crate::swarm::Sieve;
 
 /// What is asked for as socket buffers; the kernel gives what it allows.
 const RECEIVE_BUFFER: usize = 32 << 20;
@@ -24,13 +26,29 @@ const SEND_BUFFER: usize = 8 << 20;
 const MIN_CROWD: u32 = 64 << 10;
 const MAX_CROWD: u32 = 4 << 20;
 
+/// Of `SO_MEMINFO` (`linux/sock_diag.h`): how many numbers it gives, and which of them counts the datagrams
+/// that were dropped.
+const SK_MEMINFO_VARS: usize = 9;
+const SK_MEMINFO_DROPS: usize = 8;
+
 /// The socket, used by the network thread alone.
 pub(super) struct Socket {
     socket: socket2::Socket,
     is_v6: bool,
     wake: Arc<OwnedFd>,
-    /// Datagrams that the kernel dropped because the receive buffer was full.
-    overflowed: u32,
+    drops: Drops,
+}
+
+/// Datagrams that the kernel dropped on this socket.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Drops {
+    /// Because they were not taken in time.
+    pub overflowed: u64,
+    /// While it had a filter: most by that.
+    pub sifted: u64,
+    /// The kernel's own count, of both, when it was looked at last.
+    counted: u32,
+    sifting: bool,
 }
 
 /// Ends a [`Socket::wait`] from another thread.
@@ -44,6 +62,21 @@ impl Waker {
         // eight bytes that are written. It can only fail when it is already as awake as can be.
         unsafe {
             libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len());
+        }
+    }
+}
+
+impl Drops {
+    pub fn total(&self) -> u64 {
+        self.overflowed + self.sifted
+    }
+
+    fn count(&mut self, counted: u32) {
+        let more = u64::from(counted.wrapping_sub(self.counted));
+        self.counted = counted;
+        match self.sifting {
+            true => self.sifted += more,
+            false => self.overflowed += more,
         }
     }
 }
@@ -82,7 +115,6 @@ impl Socket {
         if socket.send_buffer_size()? < SEND_BUFFER {
             let _ = socket.set_send_buffer_size(SEND_BUFFER);
         }
-        set_buffer(&socket, libc::SO_RXQ_OVFL, 1);
         socket.bind(&address.into())?;
         // SAFETY: eventfd takes no pointers; the descriptor that it returns is owned by nobody yet.
         let wake = unsafe {
@@ -96,7 +128,7 @@ impl Socket {
             socket,
             is_v6: address.is_ipv6(),
             wake: Arc::new(wake),
-            overflowed: 0,
+            drops: Drops::default(),
         })
     }
 
@@ -117,28 +149,100 @@ impl Socket {
         self.socket.recv_buffer_size().unwrap_or(212_992)
     }
 
-    /// Datagrams that the kernel dropped because they were not taken in time.
-    pub fn overflowed(&self) -> u32 {
-        self.overflowed
+    /// Datagrams that the kernel dropped so far.
+    pub fn drops(&mut self) -> Drops {
+        if let Some(memory) = self.memory() {
+            self.drops.count(memory[SK_MEMINFO_DROPS]);
+        }
+        self.drops
     }
 
     /// Whether so much waits in the receive buffer that it does not look like a burst.
-    pub fn is_crowded(&self) -> bool {
-        let mut sizes = [0u32; 2];
-        let mut length = mem::size_of_val(&sizes) as libc::socklen_t;
+    pub fn is_crowded(&mut self) -> bool {
+        let Some(memory) = self.memory() else {
+            return false;
+        };
+        // The count of the kernel has 32 bits, and is looked at while it may grow.
+        self.drops.count(memory[SK_MEMINFO_DROPS]);
+        // What the buffer holds, and what it can hold at most.
+        let [held, most, ..] = memory;
+        held > (most / 8).clamp(MIN_CROWD, MAX_CROWD)
+    }
+
+    /// The socket's `SO_MEMINFO`.
+    fn memory(&self) -> Option<[u32; SK_MEMINFO_VARS]> {
+        let mut memory = [0u32; SK_MEMINFO_VARS];
+        let mut length = mem::size_of_val(&memory) as libc::socklen_t;
         // SAFETY: the buffer and its length in bytes are given; the kernel writes no more than that.
         let result = unsafe {
             libc::getsockopt(
                 self.socket.as_raw_fd(),
                 libc::SOL_SOCKET,
                 libc::SO_MEMINFO,
-                sizes.as_mut_ptr().cast(),
+                memory.as_mut_ptr().cast(),
                 &raw mut length,
             )
         };
-        // What the buffer holds, and what it can hold at most.
-        let [held, most] = sizes;
-        result == 0 && held > (most / 8).clamp(MIN_CROWD, MAX_CROWD)
+        (result == 0).then_some(memory)
+    }
+
+    /// Has the kernel drop what does not pass `sieve` before it is queued. An error leaves everything
+    /// passing.
+    pub fn sift(&mut self, sieve: &Sieve) -> io::Result<()> {
+        self.drops();
+        self.drops.sifting = false;
+        if sieve.is_open() {
+            return self.detach_filter();
+        }
+        let attached = sieve::compile(sieve)
+            .ok_or_else(|| io::Error::other("too many hosts for a filter"))
+            .and_then(|program| self.attach_filter(&program));
+        match attached {
+            Ok(()) => self.drops.sifting = true,
+            Err(_) => self.detach_filter()?,
+        }
+        attached
+    }
+
+    fn attach_filter(&self, program: &[libc::sock_filter]) -> io::Result<()> {
+        let program = libc::sock_fprog {
+            len: u16::try_from(program.len()).map_err(io::Error::other)?,
+            filter: program.as_ptr().cast_mut(),
+        };
+        // SAFETY: the kernel copies the instructions, whose address and number are given and that live
+        // across the call, and does not write to them.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_ATTACH_FILTER,
+                (&raw const program).cast(),
+                mem::size_of_val(&program) as libc::socklen_t,
+            )
+        };
+        match result {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    fn detach_filter(&self) -> io::Result<()> {
+        let unused: libc::c_int = 0;
+        // SAFETY: the option takes an int that it does not look at; its address and size are given.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_DETACH_FILTER,
+                (&raw const unused).cast(),
+                mem::size_of_val(&unused) as libc::socklen_t,
+            )
+        };
+        match io::Error::last_os_error() {
+            // There was none.
+            error if result != 0 && error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Takes what has arrived, up to a batch, into `batch`.
@@ -160,9 +264,6 @@ impl Socket {
             return Err(io::Error::last_os_error());
         }
         batch.received = received as usize;
-        if let Some(overflowed) = batch.overflowed() {
-            self.overflowed = overflowed;
-        }
         Ok(batch.received)
     }
 
@@ -259,80 +360,4 @@ fn set_buffer(socket: &socket2::Socket, option: libc::c_int, value: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pair(a: &str, b: &str) -> (Socket, Socket) {
-        (
-            Socket::bind(a.parse().unwrap()).unwrap(),
-            Socket::bind(b.parse().unwrap()).unwrap(),
-        )
-    }
-
-    fn exchange(a: &Socket, b: &mut Socket, to: SocketAddr) -> Vec<(SocketAddr, Vec<u8>)> {
-        let mut out = SendBatch::new();
-        for n in 0..100u8 {
-            out.push(to, vec![n; usize::from(n) * 100]);
-        }
-        while !out.is_empty() {
-            a.send(&mut out).unwrap();
-        }
-        let mut received = Vec::new();
-        let mut batch = ReceiveBatch::new();
-        for _ in 0..1000 {
-            if received.len() == 100 {
-                break;
-            }
-            b.wait(Some(Duration::from_millis(100)), false);
-            if b.receive(&mut batch).is_ok() {
-                received.extend(batch.datagrams().map(|(from, data)| (from, data.to_vec())));
-            }
-        }
-        received
-    }
-
-    #[test]
-    fn batches_arrive_in_either_family() {
-        for (a, b) in [
-            ("127.0.0.1:0", "127.0.0.1:0"),
-            ("[::]:0", "127.0.0.1:0"),
-            ("[::1]:0", "[::]:0"),
-        ] {
-            let (a, mut b) = pair(a, b);
-            let mut to = b.local_addr().unwrap();
-            if to.ip() == Ipv6Addr::UNSPECIFIED {
-                to.set_ip(Ipv6Addr::LOCALHOST.into());
-            }
-            let received = exchange(&a, &mut b, to);
-            assert_eq!(received.len(), 100);
-            for (n, (from, data)) in received.iter().enumerate() {
-                assert_eq!(from.port(), a.local_addr().unwrap().port());
-                assert_eq!(data, &vec![n as u8; n * 100]);
-            }
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_sent_does_not_hold_up_the_rest() {
-        let (a, mut b) = pair("127.0.0.1:0", "127.0.0.1:0");
-        let mut out = SendBatch::new();
-        out.push("127.0.0.1:9".parse().unwrap(), vec![0; 100_000]);
-        out.push(b.local_addr().unwrap(), b"here".to_vec());
-        for _ in 0..10 {
-            let _ = a.send(&mut out);
-        }
-        assert!(out.is_empty());
-        b.wait(Some(Duration::from_secs(5)), false);
-        let mut batch = ReceiveBatch::new();
-        assert_eq!(b.receive(&mut batch).unwrap(), 1);
-    }
-
-    #[test]
-    fn a_waker_ends_a_wait() {
-        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let waker = socket.waker();
-        let thread = std::thread::spawn(move || waker.wake());
-        socket.wait(None, false);
-        thread.join().unwrap();
-    }
-}
+mod tests;

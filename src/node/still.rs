@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::mailbox::Mailbox;
 use super::messages::{Arrival, Command, Keep};
 use super::names::Names;
-use super::network::Mailbox;
 use super::shared::{Queues, Shared};
 use super::socket::Socket;
 use super::transfer::Transfer;
@@ -24,6 +24,7 @@ pub(super) struct Still {
     pub arrived: Receiver<Arrival>,
     _proving: Receiver<Option<Arc<Transfer>>>,
     _keeping: Receiver<Keep>,
+    _disk_ticks: Receiver<()>,
     _socket: Socket,
     _folder: TempDir,
 }
@@ -53,7 +54,9 @@ impl Still {
         let (arrivals, arrived) = channel();
         let (to_prove, proving) = channel();
         let (to_keep, keeping) = channel();
+        let (disk_ticker, disk_ticks) = sync_channel(1);
         let queues = Queues {
+            disk_ticker,
             arrivals,
             to_prove,
             to_keep,
@@ -66,6 +69,7 @@ impl Still {
             arrived,
             _proving: proving,
             _keeping: keeping,
+            _disk_ticks: disk_ticks,
             _socket: socket,
             _folder: folder,
         }

@@ -5,7 +5,7 @@
 //! goes on, what waited has had no chance yet.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
@@ -29,8 +29,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often peers are written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(30);
 
-/// Runs until `stop` is dropped; `disk_ticker` is woken at every tick.
-pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender<()>) {
+/// Runs until `stop` is dropped; wakes the disk ticker at every tick.
+pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
     let mut remember_at = Instant::now() + Duration::from_secs(3);
     let mut reassembly = Reassembly::new();
     let mut count_at = Instant::now();
@@ -54,8 +54,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
             debug!("this host may have another address now");
             shared.mailbox.post(Command::Moved);
         }
-        // If it is still at the last one, that will do.
-        let _ = disk_ticker.try_send(());
+        shared.wake_disk_ticker();
         shared.end_overdue_lookups(now);
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
@@ -73,8 +72,10 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>, disk_ticker: &SyncSender
             if let Some(since) = transfer.stalled_since(now, TRIAL) {
                 transfer.note_retry();
                 // What has come may wait for the disk. The writer knows, and goes on with `ask_anew`.
-                let _ = shared.arrivals.send(Arrival::Stalled(transfer, since));
+                let again = Arc::clone(&transfer);
+                let _ = shared.arrivals.send(Arrival::Stalled(again, since));
             }
+            shared.done_with(transfer);
         }
         shared.drop_idle(now, IDLE);
         if now >= count_at {

@@ -227,6 +227,10 @@ pub struct Status {
     pub datagrams_dropped: u64,
     /// Datagrams that this machine dropped because they were not taken from the socket in time.
     pub datagrams_overflowed: u64,
+    /// Datagrams that it dropped while a flood was sifted before it reached the socket: too much of one
+    /// sender, or of those that prove nothing. If any overflowed meanwhile they are counted here.
+    #[serde(default)]
+    pub datagrams_sifted: u64,
     /// Requests that were given up and asked again.
     pub requests_lost: u64,
     /// Complete content in the store.

@@ -17,6 +17,14 @@ enum Scope {
     Public,
 }
 
+/// The host that `ip` stands for: of IPv6 the /64, in which addresses cost nothing.
+pub(super) fn host_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        ip => ip,
+    }
+}
+
 fn scope(ip: IpAddr) -> Scope {
     match ip {
         IpAddr::V4(ip) => scope_v4(ip),

@@ -8,7 +8,7 @@
 //! may send so many datagrams, and the share shrinks while the driver does not keep up and grows
 //! again afterwards. Who sends less than the share loses nothing (max-min fairness). All that may be
 //! forged has a quarter of a share together, and of that no address gets much. Answers that were asked
-//! for pass.
+//! for pass. Who is refused most of what he sends and does not slow down has a quarter of his share. What is dropped need not even be received: see `sieve`.
 //!
 //! Hosts are counted in a table of fixed size, at a place that depends on a secret: those that meet
 //! there share, and nobody can choose to meet a victim.
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::cookie::Secret;
 use super::peer::Peer;
+use super::sieve::{Sifting, Standing};
 use super::{Swarm, Time};
 
 /// How often all begin anew.
@@ -28,8 +29,14 @@ const PLACES: usize = 4096;
 /// read cannot be what keeps the driver from keeping up: it takes a quarter of a slow core.
 const ALL: u32 = 512;
 const LEAST: u32 = 4;
+/// The part of a share for who has sent several shares for some time: what is answered makes no
+/// difference to him.
+const HEEDLESS: u32 = 4;
 /// What all that may be forged has in a round at least: a few per cent of a slow core.
 const STRANGERS: u32 = 64;
+/// The same at most while the driver keeps up because others are sifted out: a quarter of a core. A
+/// newcomer tries a few times a second, so that most of what newcomers send is to come through.
+const STRANGERS_SIFTED: u32 = 1024;
 /// Of these, one address.
 const STRANGER: u16 = 2;
 /// With a share of so many there is no flood any more.
@@ -42,6 +49,8 @@ pub(super) struct Gate {
     key: u64,
     /// What a host may send in a round; `None`: whatever it likes.
     share: Option<u32>,
+    /// What all may send in a round that may be forged, if that is more than a quarter of a share.
+    strangers_share: u32,
     /// The driver does not keep up; and whether that was so at some time of this round.
     crowded: bool,
     was_crowded: bool,
@@ -52,11 +61,13 @@ pub(super) struct Gate {
     most: u32,
     hosts: u32,
     strangers: u32,
+    /// What of all this need not be received.
+    pub(super) sifting: Sifting,
 }
 
 /// What is known of a sender before its datagram is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+pub(super) enum Sender {
     /// So many requests to it are out.
     Awaited(usize),
     /// The datagram holds our cookie for its address.
@@ -69,6 +80,7 @@ impl Gate {
         Self {
             key,
             share: None,
+            strangers_share: STRANGERS,
             crowded: false,
             was_crowded: false,
             round_ends: Time::ZERO,
@@ -76,20 +88,22 @@ impl Gate {
             most: 0,
             hosts: 0,
             strangers: 0,
+            sifting: Sifting::new(),
         }
     }
 
     pub fn set_crowded(&mut self, crowded: bool) {
         self.crowded = crowded;
         self.was_crowded |= crowded;
+        self.sifting.set_crowded(crowded);
     }
 
     /// Whether everything passes.
-    fn is_open(&self) -> bool {
-        self.share.is_none() && !self.was_crowded
+    pub(super) fn is_open(&self) -> bool {
+        self.share.is_none() && !self.was_crowded && !self.sifting.is_on()
     }
 
-    fn admits(&mut self, now: Time, host: IpAddr, sender: Sender) -> bool {
+    pub(super) fn admits(&mut self, now: Time, host: IpAddr, sender: Sender) -> bool {
         if now >= self.round_ends {
             self.begin_round(now);
         }
@@ -103,9 +117,20 @@ impl Gate {
             Sender::Awaited(requests) => {
                 u32::from(*count) < share.max(u32::try_from(requests).unwrap_or(u32::MAX) * 2)
             }
+            Sender::Proved if self.sifting.is_heedless(host) => {
+                u32::from(*count) < (share / HEEDLESS).max(LEAST)
+            }
             Sender::Proved => u32::from(*count) < share,
-            Sender::Stranger => *count < STRANGER && self.strangers < (share / 4).max(STRANGERS),
+            Sender::Stranger => {
+                *count < STRANGER && self.strangers < (share / 4).max(self.strangers_share)
+            }
         };
+        let standing = match sender {
+            Sender::Awaited(_) | Sender::Proved => Standing::Proved,
+            Sender::Stranger if *count < STRANGER => Standing::Stranger,
+            Sender::Stranger => Standing::Loud,
+        };
+        self.sifting.note(host, standing, admitted);
         if admitted {
             *count = count.saturating_add(1);
             self.hosts += u32::from(*count == 1 && sender != Sender::Stranger);
@@ -117,13 +142,25 @@ impl Gate {
 
     fn begin_round(&mut self, now: Time) {
         self.round_ends = now + ROUND;
-        if self.was_crowded {
+        let flooded = self.sifting.is_flooded();
+        if self.was_crowded || flooded {
             let share = self.share.unwrap_or(u32::MAX).min(self.most);
+            let shrunk = match self.was_crowded {
+                true => share / 4 * 3,
+                false => share - share / 16,
+            };
             let least = (ALL / self.hosts.max(1)).max(LEAST);
-            self.share = Some((share / 4 * 3).max(least));
+            self.share = Some(shrunk.max(least));
         } else if let Some(share) = self.share {
             self.share = Some(share + share / 8 + 1).filter(|share| *share < OPEN);
         }
+        self.strangers_share = match (self.sifting.is_on(), self.was_crowded) {
+            (true, false) => {
+                (self.strangers_share + self.strangers_share / 8).min(STRANGERS_SIFTED)
+            }
+            (true, true) => (self.strangers_share / 4 * 3).max(STRANGERS),
+            (false, _) => STRANGERS,
+        };
         self.was_crowded = self.crowded;
         self.most = 0;
         self.hosts = 0;

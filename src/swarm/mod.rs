@@ -10,6 +10,8 @@
 //! - `poll_*` gives what is to be done outside. After any of the above, drain
 //!   [`Swarm::poll_event`], then [`Swarm::poll_transmit`], then wait until [`Swarm::poll_timeout`]
 //!   or the next input.
+//! - [`Swarm::set_crowded`] says that more arrives than is read; a driver that can have datagrams dropped
+//!   before they arrive asks [`Swarm::sieve`] which, when [`Swarm::sieve_due`] says so.
 //! - [`Swarm::answer`] writes the reply to an [`Event::Asked`], for which the caller has read the
 //!   content.
 //!
@@ -45,6 +47,7 @@ mod report;
 mod rtt;
 mod search;
 mod serving;
+mod sieve;
 mod source;
 mod streams;
 mod time;
@@ -67,6 +70,7 @@ pub use reply_length::ONE_PACKET;
 pub use report::{FetchReport, PeerReport, Stats};
 pub use search::Said;
 pub use serving::MAX_ANSWER;
+pub use sieve::Sieve;
 pub use time::Time;
 
 use bottleneck::Bottleneck;

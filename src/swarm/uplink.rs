@@ -15,11 +15,12 @@
 //! Addresses that have not proved themselves share one small bucket and never wait.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::time::Duration;
 
 use super::Time;
+use super::address::host_of;
 use super::bucket::{BURST, Bucket};
 
 /// The longest that a question waits for its turn.
@@ -49,13 +50,6 @@ const STRANGERS_BURST: Duration = Duration::from_secs(1);
 
 /// One who competes for the uplink.
 type Host = IpAddr;
-
-fn host_of(address: SocketAddr) -> Host {
-    match address.ip() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        ip => ip,
-    }
-}
 
 struct Waiting<T> {
     since: Time,
@@ -192,7 +186,7 @@ impl<T> Uplink<T> {
     /// itself; or drops it.
     pub fn push(&mut self, from: SocketAddr, cost: u64, memory: usize, what: T) {
         let memory = memory.saturating_add(PLACE);
-        let host = host_of(from);
+        let host = host_of(from.ip());
         if !self.hosts.contains_key(&host) && !self.make_room() {
             self.dropped += 1;
             return;
@@ -327,7 +321,7 @@ impl<T> Uplink<T> {
         }
         if !verified {
             self.strangers.correct(self.now, estimated, used);
-        } else if let Some(queue) = self.hosts.get_mut(&host_of(from))
+        } else if let Some(queue) = self.hosts.get_mut(&host_of(from.ip()))
             && let Some(limit) = &mut queue.limit
         {
             limit.correct(self.now, estimated, used);

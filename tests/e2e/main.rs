@@ -31,4 +31,5 @@ mod stream;
 mod unmounted;
 mod upkeep;
 mod usage;
+mod users;
 mod wire;

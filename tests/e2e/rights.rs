@@ -4,59 +4,22 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::common::{
-    Detach, Mounted, Node, Place, Process, SOON, Settings, cjp2pfs, is_mounted, on_path, run, wait,
-};
+use crate::common::{Mounted, Node, Place, SOON, Settings, cjp2pfs, is_mounted, run, wait};
 use cjp2pfs::node::calls::{self, Threads};
 use cjp2pfs::node::rights::{self, Rights};
 
-/// Some user who is nobody in particular.
-const USER: u32 = 54_321;
-const GROUP: u32 = 54_322;
-
-fn is_root() -> bool {
-    // SAFETY: geteuid takes and touches nothing.
-    unsafe { libc::geteuid() == 0 }
-}
-
-macro_rules! requires_root {
-    () => {
-        if !is_root() {
-            println!("skipped: only root can become another user");
-            return;
-        }
-    };
-}
-
 /// The fields of `/proc/PID/status`.
-fn status_of(pid: i32) -> BTreeMap<String, String> {
+pub fn status_of(pid: i32) -> BTreeMap<String, String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let fields = text.lines().filter_map(|line| line.split_once(':'));
     fields
         .map(|(name, value)| (name.to_owned(), value.trim().replace('\t', " ")))
         .collect()
-}
-
-/// A user whom the system knows: `fusermount3` mounts for no others.
-const NOBODY: u32 = 65_534;
-
-/// A folder that [`USER`] owns, within its reach.
-fn owned(place: &Place, name: &str) -> std::path::PathBuf {
-    owned_by(place, name, USER, GROUP)
-}
-
-fn owned_by(place: &Place, name: &str, user: u32, group: u32) -> std::path::PathBuf {
-    let folder = place.folder(name);
-    fs::set_permissions(folder.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&folder, Some(user), Some(group)).unwrap();
-    folder
 }
 
 /// Runs `what` on a thread whose rights have been given up, which are each thread's own.
@@ -171,7 +134,7 @@ fn who_has_given_up_system_calls_is_refused_them() {
 }
 
 /// The processes that do for the daemon `pid` what it may not, by name.
-fn helpers_of(pid: i32) -> BTreeMap<String, i32> {
+pub fn helpers_of(pid: i32) -> BTreeMap<String, i32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let named = children.split_whitespace().map(|child| {
         let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap();
@@ -188,7 +151,7 @@ fn unmounter_of(pid: i32) -> i32 {
 
 /// Waits until a process has ended, be it that nobody has asked how.
 #[track_caller]
-fn ends(pid: i32) {
+pub fn ends(pid: i32) {
     wait("the other process to end", SOON, || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
@@ -221,53 +184,6 @@ fn a_mount_writes_in_its_store_only_and_is_unmounted_by_another_process() {
     let unmounter = unmounter_of(pid);
     mounted.umount();
     ends(unmounter);
-}
-
-/// Each thread has rights of its own. The one that passthrough takes is with a process that has no other.
-#[test]
-fn a_mount_of_root_has_no_right_of_root() {
-    requires_root!();
-    requires_mount!();
-    const SYS_ADMIN: u64 = 1 << 21;
-    let place = Place::new();
-    for (flags, helpers) in [
-        (&[][..], &["cjp2pfs-passthrough", "cjp2pfs-unmounter"][..]),
-        (&["--no-passthrough"], &["cjp2pfs-unmounter"]),
-    ] {
-        let settings = Settings::new(place.path("store")).with(flags);
-        let mounted = Mounted::new(settings, &place.folder("mnt"));
-        let pid = mounted.node.process.pid();
-        let has = |of: &str, set: &str| {
-            let status = fs::read_to_string(format!("/proc/{of}/status")).unwrap();
-            let value = status.lines().find_map(|line| line.strip_prefix(set));
-            u64::from_str_radix(value.unwrap().trim(), 16).unwrap()
-        };
-        let mut threads = 0;
-        for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let task = task.unwrap().file_name().into_string().unwrap();
-            let of = format!("{pid}/task/{task}");
-            let name = fs::read_to_string(format!("/proc/{of}/comm")).unwrap();
-            for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
-                assert_eq!(has(&of, set), 0, "{set} of the thread {name}");
-            }
-            threads += 1;
-        }
-        assert!(threads > 5, "{threads}");
-        let status = mounted.node.status();
-        assert_eq!(status["rights"]["uid"], 0);
-        assert_eq!(status["rights"]["capabilities"], 0);
-        let there = helpers_of(pid);
-        assert_eq!(there.keys().collect::<Vec<_>>(), helpers);
-        if let Some(passer) = there.get("cjp2pfs-passthrough") {
-            let passer = passer.to_string();
-            wait("the other rights to be given up", SOON, || {
-                (has(&passer, "CapPrm:") == SYS_ADMIN).then_some(())
-            });
-            assert_eq!(has(&passer, "CapEff:"), SYS_ADMIN);
-        }
-        mounted.umount();
-        there.values().for_each(|helper| ends(*helper));
-    }
 }
 
 /// A signal for all of a terminal's or a service's processes is for the daemon; and a daemon that is
@@ -396,149 +312,4 @@ fn a_folder_can_be_seeded_later() {
     run(&mut other.get(&later.sha256, &output), SOON).ok();
     later.is_in(&output);
     node.stop();
-}
-
-/// Root's own folders are out of reach of the user that it becomes, its configuration too.
-#[test]
-fn the_configuration_of_root_is_left_with_root() {
-    requires_root!();
-    let place = Place::new();
-    let store = owned(&place, "store");
-    let file = place.file("content", 1000);
-    let home = place.folder("home");
-    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-    let (user, group) = (USER.to_string(), GROUP.to_string());
-    let settings = Settings::new(&store).with(&["--uid", &user, "--gid", &group]);
-    let mut command = settings.command("seed");
-    command
-        .env("HOME", &home)
-        .env_remove("XDG_CONFIG_HOME")
-        .arg(&file.path);
-    let node = Node::start(settings, &mut command);
-    assert_eq!(node.status()["rights"]["uid"], USER);
-    node.stop();
-}
-
-#[test]
-fn a_seeding_node_of_root_becomes_another_user() {
-    requires_root!();
-    let place = Place::new();
-    let store = owned(&place, "store");
-    let file = place.file("content", 100_000);
-    let (user, group) = (USER.to_string(), GROUP.to_string());
-    let settings = Settings::new(&store).with(&["--uid", &user, "--gid", &group]);
-    let node = Node::seed(settings, &[&file.path], 1);
-    let seen = status_of(node.process.pid());
-    assert_eq!(seen["Uid"], [&*user; 4].join(" "));
-    assert_eq!(seen["Gid"], [&*group; 4].join(" "));
-    assert_eq!(seen["Groups"], "");
-    for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
-        assert_eq!(u64::from_str_radix(&seen[set], 16), Ok(0), "{set}");
-    }
-    assert_eq!(node.status()["rights"]["uid"], USER);
-    assert_eq!(node.status()["rights"]["capabilities"], 0);
-    for entry in fs::read_dir(&store).unwrap() {
-        let entry = entry.unwrap();
-        assert_eq!(entry.metadata().unwrap().uid(), USER, "{entry:?}");
-    }
-    let output = place.path("copy");
-    let other = Settings::new(place.path("other")).peer(node.address);
-    run(&mut other.get(&file.sha256, &output), SOON).ok();
-    file.is_in(&output);
-    node.stop();
-}
-
-#[test]
-fn a_mount_of_root_is_made_by_the_other_user() {
-    requires_root!();
-    requires_mount!();
-    if !on_path("fusermount3") {
-        println!("skipped: no fusermount3");
-        return;
-    }
-    let mode = fs::metadata("/dev/fuse").unwrap().mode();
-    if mode & 0o006 != 0o006 {
-        println!("skipped: /dev/fuse is not for everybody here");
-        return;
-    }
-    let place = Place::new();
-    let (store, at) = (
-        owned_by(&place, "store", NOBODY, NOBODY),
-        owned_by(&place, "mnt", NOBODY, NOBODY),
-    );
-    let file = place.file("content", 300_000);
-    let seeder = Node::seed(Settings::new(place.path("seeder")), &[&file.path], 1);
-    let _detach = Detach(at.clone());
-    let (user, group) = (NOBODY.to_string(), NOBODY.to_string());
-    let settings = Settings::new(&store)
-        .peer(seeder.address)
-        .with(&["--uid", &user, "--gid", &group]);
-    let mut command = settings.command("mount");
-    command.arg("-f").arg(&at);
-    let mut node = Node::start(settings, &mut command);
-    wait("the mount", SOON, || is_mounted(&at).then_some(()));
-    assert_eq!(status_of(node.process.pid())["Uid"], [&*user; 4].join(" "));
-    // Root itself may not look into the mount of another user; that user may.
-    let mut cat = Command::new("cat");
-    cat.arg(at.join(&file.sha256)).uid(NOBODY).gid(NOBODY);
-    file.is(&run(&mut cat, SOON).ok().stdout);
-    assert!(node.process.stop(SOON).success(), "{}", node.said());
-    assert!(!is_mounted(&at));
-}
-
-#[test]
-fn only_root_becomes_another_user() {
-    requires_root!();
-    let place = Place::new();
-    let store = owned(&place, "store");
-    // The program may lie where that user cannot go; a copy can be run by all.
-    let program = place.path("cjp2pfs");
-    fs::copy(cjp2pfs().get_program(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let file = place.file("content", 1000);
-    let mut seed = Command::new(&program);
-    seed.env("HOME", "/nonexistent");
-    seed.args([
-        "seed",
-        "--uid",
-        "1",
-        "--gid",
-        "1",
-        "--no-bootstrap",
-        "--no-lan",
-        "--store",
-    ])
-    .arg(&store)
-    .arg(&file.path)
-    .uid(USER)
-    .gid(GROUP);
-    let said = run(&mut seed, SOON).failed(1);
-    assert!(said.contains("only root can run this as user 1"), "{said}");
-    // As oneself is no change.
-    let mut seed = Process::start(
-        Command::new(&program)
-            .env("HOME", "/nonexistent")
-            .args([
-                "seed",
-                "--uid",
-                &USER.to_string(),
-                "--gid",
-                &GROUP.to_string(),
-            ])
-            .args([
-                "--no-bootstrap",
-                "--no-lan",
-                "--bind",
-                "127.0.0.1:0",
-                "--store",
-            ])
-            .arg(&store)
-            .arg(&file.path)
-            .uid(USER)
-            .gid(GROUP),
-    );
-    wait("the node", SOON, || {
-        store.join("control.sock").exists().then_some(())
-    });
-    seed.stop(SOON);
 }

@@ -15,9 +15,11 @@ const NOBODY_HAS_IT: ContentId = ContentId {
 };
 
 #[test]
-fn what_is_held_answers_before_the_call_returns() {
+fn what_is_held_is_found_and_answers_before_the_call_returns_when_it_is_open() {
     let data = bytes("held", 10_000);
     let node = Running::holding(&data);
+    // The disk is asked by another thread: by then it has been.
+    let first = lookup(&node, sha256(&data)).end().unwrap();
     let asked = lookup(&node, sha256(&data));
     assert!(asked.pending.is_none());
     let info = asked.ended().expect("an answer by now").unwrap();
@@ -25,6 +27,7 @@ fn what_is_held_answers_before_the_call_returns() {
         (info.length, info.present, info.proven),
         (10_000, 10_000, true)
     );
+    assert_eq!(first, info);
     assert_eq!(node.info(sha256(&data)), Some(info));
 }
 

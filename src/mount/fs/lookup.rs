@@ -70,14 +70,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
     {
-        // What is listed must not be waited for: the kernel makes a whole listing wait for a lookup
-        // of anything in it.
-        match self.source.info(id) {
-            Some(info) => done(Ok(self.inodes.found(&info))),
-            None => self.find(id, pid, move |fs, found| {
-                done(found.map(|info| fs.inodes.found(&info)));
-            }),
-        }
+        self.find(id, pid, move |fs, found| {
+            done(found.map(|info| fs.inodes.found(&info)));
+        });
     }
 
     /// Looks up what a key has published under a name. What that is can change, so the kernel may go
@@ -127,10 +122,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
                 }));
             });
         };
-        match self.source.info(id) {
-            Some(info) => found(Ok(info)),
-            None => self.find(id, pid, move |_, info| found(info)),
-        }
+        self.find(id, pid, move |_, info| found(info));
     }
 
     /// What `stat` shows of a published folder.
