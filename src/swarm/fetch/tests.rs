@@ -1,3 +1,6 @@
+use std::time::Duration;
+
+use super::lengths::MAX_CLAIMS;
 use super::*;
 use proptest::prelude::*;
 
