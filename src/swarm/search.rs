@@ -25,8 +25,14 @@ const MAX_TRIES: u8 = 4;
 /// The same, and the longest wait between them, as long as nobody at all has said anything: then more
 /// likely the questions are lost than all of them have nothing to say. A network that has been down, or
 /// a sole contact with too much to do, must not cost half a minute more.
-const MAX_UNHEARD_TRIES: u8 = 12;
+const MAX_UNHEARD_TRIES: u8 = 16;
 const UNHEARD_WAIT: Duration = Duration::from_millis(1600);
+/// How long an answer is waited for before the question is asked again, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_millis(800);
+/// The same while so few have been asked and nobody has said anything: a question costs some hundred
+/// bytes, and what is waited for is the very first answer. A longer path is asked a few times more.
+const FIRST_UNHEARD_WAIT: Duration = Duration::from_millis(100);
+const FEW: usize = 4;
 /// After this long a silent peer may be asked anew.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// After this long one that asks us for the same may be.
@@ -125,7 +131,12 @@ impl Search {
             None => self.asked.len() < MAX_ASKED,
             Some(asked) => {
                 // The question or its answer may have been lost.
-                let doubled = Duration::from_millis(400) * (1 << asked.tries.min(MAX_TRIES));
+                let first = if self.is_heard || self.asked.len() > FEW {
+                    FIRST_WAIT
+                } else {
+                    FIRST_UNHEARD_WAIT
+                };
+                let doubled = first * (1 << asked.tries.saturating_sub(1).min(MAX_TRIES));
                 let wait = match (asked.answered, self.is_heard) {
                     (false, false) if asked.tries < MAX_UNHEARD_TRIES => doubled.min(UNHEARD_WAIT),
                     (false, true) if asked.tries < MAX_TRIES => doubled,
@@ -276,8 +287,11 @@ mod tests {
                 }
             }
             assert_eq!(asked_at.len(), usize::from(tries));
-            let wait = asked_at.windows(2).map(|two| two[1].since(two[0])).max();
-            assert!(heard || wait == Some(UNHEARD_WAIT), "{wait:?}");
+            let waits = asked_at.windows(2).map(|two| two[1].since(two[0]));
+            let first = if heard { FIRST_WAIT } else { FIRST_UNHEARD_WAIT };
+            assert_eq!(waits.clone().next(), Some(first));
+            let longest = waits.max();
+            assert!(heard || longest == Some(UNHEARD_WAIT), "{longest:?}");
         }
     }
 
