@@ -25,7 +25,7 @@ const MAX_TRIES: u8 = 4;
 /// The same, and the longest wait between them, as long as nobody at all has said anything: then more
 /// likely the questions are lost than all of them have nothing to say. A network that has been down, or
 /// a sole contact with too much to do, must not cost half a minute more.
-const MAX_UNHEARD_TRIES: u8 = 16;
+const MAX_UNHEARD_TRIES: u8 = 12;
 const UNHEARD_WAIT: Duration = Duration::from_millis(1600);
 /// How long an answer is waited for before the question is asked again, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(800);
@@ -33,6 +33,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(800);
 /// bytes, and what is waited for is the very first answer. A longer path is asked a few times more.
 const FIRST_UNHEARD_WAIT: Duration = Duration::from_millis(100);
 const FEW: usize = 4;
+/// The questions that so come beside those that [`MAX_UNHEARD_TRIES`] allows.
+const EARLY_TRIES: u8 = 3;
 /// After this long a silent peer may be asked anew.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// After this long one that asks us for the same may be.
@@ -131,14 +133,14 @@ impl Search {
             None => self.asked.len() < MAX_ASKED,
             Some(asked) => {
                 // The question or its answer may have been lost.
-                let first = if self.is_heard || self.asked.len() > FEW {
-                    FIRST_WAIT
+                let (first, unheard_tries) = if self.is_heard || self.asked.len() > FEW {
+                    (FIRST_WAIT, MAX_UNHEARD_TRIES)
                 } else {
-                    FIRST_UNHEARD_WAIT
+                    (FIRST_UNHEARD_WAIT, MAX_UNHEARD_TRIES + EARLY_TRIES)
                 };
                 let doubled = first * (1 << asked.tries.saturating_sub(1).min(MAX_TRIES));
                 let wait = match (asked.answered, self.is_heard) {
-                    (false, false) if asked.tries < MAX_UNHEARD_TRIES => doubled.min(UNHEARD_WAIT),
+                    (false, false) if asked.tries < unheard_tries => doubled.min(UNHEARD_WAIT),
                     (false, true) if asked.tries < MAX_TRIES => doubled,
                     _ => ASK_AGAIN,
                 };
@@ -272,7 +274,7 @@ mod tests {
     fn a_silent_peer_is_asked_a_few_times_and_then_rests() {
         let peer: SocketAddr = "192.0.2.1:24254".parse().unwrap();
         let other: SocketAddr = "192.0.2.2:24254".parse().unwrap();
-        for (heard, tries) in [(true, MAX_TRIES), (false, MAX_UNHEARD_TRIES)] {
+        for (heard, tries) in [(true, MAX_TRIES), (false, MAX_UNHEARD_TRIES + EARLY_TRIES)] {
             let mut search = Search::new(Time::ZERO);
             if heard {
                 search.ask(Time::ZERO, other);
@@ -288,7 +290,11 @@ mod tests {
             }
             assert_eq!(asked_at.len(), usize::from(tries));
             let waits = asked_at.windows(2).map(|two| two[1].since(two[0]));
-            let first = if heard { FIRST_WAIT } else { FIRST_UNHEARD_WAIT };
+            let first = if heard {
+                FIRST_WAIT
+            } else {
+                FIRST_UNHEARD_WAIT
+            };
             assert_eq!(waits.clone().next(), Some(first));
             let longest = waits.max();
             assert!(heard || longest == Some(UNHEARD_WAIT), "{longest:?}");
