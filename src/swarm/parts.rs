@@ -301,12 +301,12 @@ impl Swarm {
         }
         for address in fetch.parts.due_by(now) {
             let jitter = 0.75 + self.random.f64() / 2.0;
-            let (Some(peer), Some(fetch)) =
-                (self.peers.get_mut(&address), self.fetches.get_mut(&id))
-            else {
-                continue;
+            let Some(fetch) = self.fetches.get_mut(&id) else {
+                return;
             };
-            let Some(source) = fetch.sources.get(&address) else {
+            // Whoever is no source, or was forgotten since, must not stay due for ever.
+            let peer = self.peers.get_mut(&address);
+            let Some((source, peer)) = fetch.sources.get(&address).zip(peer) else {
                 fetch.parts.remove(address);
                 continue;
             };
