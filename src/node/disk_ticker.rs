@@ -66,40 +66,21 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
-    use std::net::{Ipv4Addr, SocketAddr};
     use std::os::fd::AsRawFd;
     use std::path::Path;
     use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
     use super::super::pending::Ticket;
-    use super::super::{
-        Complete, Config, ContentInfo, Done, Failure, Node, Pending, Verify, lookups,
-    };
+    use super::super::{ContentInfo, Done, Failure, Node, Pending, lookups, still};
     use super::*;
     use crate::content::Hash;
-    use crate::store::Limits;
 
     const SOON: Duration = Duration::from_secs(20);
     /// Of fcntl(2); the `libc` crate does not have it.
     const F_SETSIG: libc::c_int = 10;
 
     fn node(store: &Path) -> Node {
-        let config = Config {
-            store: store.to_owned(),
-            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            peers: Vec::new(),
-            bootstrap: false,
-            lan: false,
-            cache: 1 << 20,
-            limits: Limits::default(),
-            upload_limit: None,
-            upload_limit_per_address: None,
-            download_limit: None,
-            lookup_timeout: Duration::from_millis(300),
-            read_timeout: SOON,
-            complete: Complete::Auto,
-            verify: Verify::Auto,
-        };
+        let config = still::config(store, Duration::from_millis(300), SOON);
         Node::start(config).unwrap()
     }
 

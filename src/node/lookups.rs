@@ -55,7 +55,7 @@ impl Asker {
 }
 
 /// Of content that is here in whole.
-fn complete(id: ContentId, length: u64) -> ContentInfo {
+pub(super) fn complete(id: ContentId, length: u64) -> ContentInfo {
     ContentInfo {
         id,
         length,

@@ -24,7 +24,7 @@ use lru::LruCache;
 
 use super::backlog::Backlog;
 use super::claims::Claim;
-use super::lookups::Lookup;
+use super::lookups::{Lookup, complete};
 use super::mailbox::Mailbox;
 use super::messages::{Arrival, Command, Keep};
 use super::names::Names;
@@ -287,16 +287,7 @@ impl Shared {
     pub fn contents(&self, limit: usize) -> Vec<ContentInfo> {
         let mut known: BTreeMap<ContentId, ContentInfo> = BTreeMap::new();
         for (id, length) in self.store.contents(limit) {
-            known.insert(
-                id,
-                ContentInfo {
-                    id,
-                    length,
-                    proven: true,
-                    present: length,
-                    verified: Verified::Yes,
-                },
-            );
+            known.insert(id, complete(id, length));
         }
         for (id, left) in lock(&self.left_over).iter() {
             // What was only looked up is neither held nor in flight.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::Duration;
@@ -18,6 +19,26 @@ use super::transfer::Transfer;
 use super::{Complete, Config, Verify};
 use crate::store::{Limits, Store};
 
+/// Of a node that speaks with nobody.
+pub(super) fn config(store: &Path, lookup_timeout: Duration, read_timeout: Duration) -> Config {
+    Config {
+        store: store.to_owned(),
+        bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        peers: Vec::new(),
+        bootstrap: false,
+        lan: false,
+        cache: 1 << 20,
+        limits: Limits::default(),
+        upload_limit: None,
+        upload_limit_per_address: None,
+        download_limit: None,
+        lookup_timeout,
+        read_timeout,
+        complete: Complete::Auto,
+        verify: Verify::Auto,
+    }
+}
+
 pub(super) struct Still {
     pub shared: Arc<Shared>,
     /// For the writer.
@@ -32,22 +53,8 @@ pub(super) struct Still {
 impl Still {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config {
-            store: folder.path().to_owned(),
-            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            peers: Vec::new(),
-            bootstrap: false,
-            lan: false,
-            cache: 1 << 20,
-            limits: Limits::default(),
-            upload_limit: None,
-            upload_limit_per_address: None,
-            download_limit: None,
-            lookup_timeout: Duration::from_secs(1),
-            read_timeout: Duration::from_secs(1),
-            complete: Complete::Auto,
-            verify: Verify::Auto,
-        };
+        let limit = Duration::from_secs(1);
+        let config = config(folder.path(), limit, limit);
         let socket = Socket::bind(config.bind).unwrap();
         let store = Store::open(&config.store).unwrap();
         let names = Names::new(store.node_key().unwrap(), &[]);

@@ -11,7 +11,7 @@
 //! Phases: [`Phase::Start`] doubles each round until the rate stops growing or a queue stands;
 //! [`Phase::Drain`] empties that queue; [`Phase::Steady`] cycles its pace around the estimate to
 //! notice a faster path; [`Phase::ProbeRtt`] lets the queue run dry now and then so that the least
-//! round trip stays true.
+//! round trip stays true. When one follows another is decided at the end of each round, in `rounds`.
 
 mod rounds;
 

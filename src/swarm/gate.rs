@@ -8,7 +8,8 @@
 //! may send so many datagrams, and the share shrinks while the driver does not keep up and grows
 //! again afterwards. Who sends less than the share loses nothing (max-min fairness). All that may be
 //! forged has a quarter of a share together, and of that no address gets much. Answers that were asked
-//! for pass. Who is refused most of what he sends and does not slow down has a quarter of his share. What is dropped need not even be received: see `sieve`.
+//! for pass. Who is refused most of what he sends and does not slow down has a quarter of his share. What
+//! is dropped need not even be received: see `sieve`.
 //!
 //! Hosts are counted in a table of fixed size, at a place that depends on a secret: those that meet
 //! there share, and nobody can choose to meet a victim.
