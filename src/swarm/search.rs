@@ -33,8 +33,12 @@ const FIRST_WAIT: Duration = Duration::from_millis(800);
 /// bytes, and what is waited for is the very first answer. A longer path is asked a few times more.
 const FIRST_UNHEARD_WAIT: Duration = Duration::from_millis(100);
 const FEW: usize = 4;
-/// The questions that so come beside those that [`MAX_UNHEARD_TRIES`] allows.
-const EARLY_TRIES: u8 = 3;
+/// The longest of these waits, and how often such a one is asked. Where thousands turn to a newcomer's
+/// only contact at the same moment most answers are lost, and whoever waits for seconds then waits when
+/// there is room again; this often it costs a newcomer half a kilobyte a second.
+const UNHEARD_WAIT_OF_FEW: Duration = Duration::from_millis(500);
+const UNHEARD_TRIES_OF_FEW: u8 = 36;
+const UNHEARD_WAVES_OF_FEW: u32 = UNHEARD_TRIES_OF_FEW as u32;
 /// After this long a silent peer may be asked anew.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// After this long one that asks us for the same may be.
@@ -133,20 +137,29 @@ impl Search {
             None => self.asked.len() < MAX_ASKED,
             Some(asked) => {
                 // The question or its answer may have been lost.
-                let (first, unheard_tries) = if self.is_heard || self.asked.len() > FEW {
-                    (FIRST_WAIT, MAX_UNHEARD_TRIES)
+                let (first, longest, unheard_tries) = if self.is_unheard_of_few() {
+                    (
+                        FIRST_UNHEARD_WAIT,
+                        UNHEARD_WAIT_OF_FEW,
+                        UNHEARD_TRIES_OF_FEW,
+                    )
                 } else {
-                    (FIRST_UNHEARD_WAIT, MAX_UNHEARD_TRIES + EARLY_TRIES)
+                    (FIRST_WAIT, UNHEARD_WAIT, MAX_UNHEARD_TRIES)
                 };
                 let doubled = first * (1 << asked.tries.saturating_sub(1).min(MAX_TRIES));
                 let wait = match (asked.answered, self.is_heard) {
-                    (false, false) if asked.tries < unheard_tries => doubled.min(UNHEARD_WAIT),
+                    (false, false) if asked.tries < unheard_tries => doubled.min(longest),
                     (false, true) if asked.tries < MAX_TRIES => doubled,
                     _ => ASK_AGAIN,
                 };
                 now.since(asked.last) >= wait
             }
         }
+    }
+
+    /// Whether few have been asked and none has said anything.
+    fn is_unheard_of_few(&self) -> bool {
+        !self.is_heard && self.asked.len() <= FEW
     }
 
     /// Whether `peer` has been asked.
@@ -236,6 +249,7 @@ impl Search {
             (0, 1) => Duration::from_millis(100),
             (0, 2) => Duration::from_millis(250),
             (0, 3..=8) => Duration::from_millis(500),
+            (0, ..=UNHEARD_WAVES_OF_FEW) if self.is_unheard_of_few() => UNHEARD_WAIT_OF_FEW,
             (0, _) => Duration::from_secs(2),
             (1..ENOUGH_SOURCES, 1..=4) => Duration::from_secs(1),
             (1..ENOUGH_SOURCES, _) => Duration::from_secs(5),
@@ -274,7 +288,7 @@ mod tests {
     fn a_silent_peer_is_asked_a_few_times_and_then_rests() {
         let peer: SocketAddr = "192.0.2.1:24254".parse().unwrap();
         let other: SocketAddr = "192.0.2.2:24254".parse().unwrap();
-        for (heard, tries) in [(true, MAX_TRIES), (false, MAX_UNHEARD_TRIES + EARLY_TRIES)] {
+        for (heard, tries) in [(true, MAX_TRIES), (false, UNHEARD_TRIES_OF_FEW)] {
             let mut search = Search::new(Time::ZERO);
             if heard {
                 search.ask(Time::ZERO, other);
@@ -297,7 +311,7 @@ mod tests {
             };
             assert_eq!(waits.clone().next(), Some(first));
             let longest = waits.max();
-            assert!(heard || longest == Some(UNHEARD_WAIT), "{longest:?}");
+            assert!(heard || longest == Some(UNHEARD_WAIT_OF_FEW), "{longest:?}");
         }
     }
 
