@@ -217,13 +217,16 @@ impl Swarm {
         if asked > 0 && reply.questions.is_empty() && !reply.peers && !reply.needs_content() {
             return;
         }
-        if !reply.verified {
+        if reply.verified {
+            self.uplink.proved(to);
+        } else {
             reply.charged = reply.cost();
-            if !self.uplink.admit_stranger(reply.charged) {
+            if !self.uplink.admit_stranger(to, reply.charged) {
                 self.stats.refused += reply.questions.len().max(1) as u64;
                 return;
             }
-        } else if !self.uplink.is_idle() {
+        }
+        if reply.verified && !self.uplink.is_idle() {
             let (cost, memory) = (reply.cost(), reply.memory());
             self.uplink.push(to, cost, memory, reply);
             return;

@@ -12,12 +12,16 @@
 //! and Hahne 1998), and the last of it is for those who have none: a flood cannot fill what a
 //! newcomer needs.
 //!
-//! Addresses that have not proved themselves share one small bucket and never wait.
+//! Addresses that have not proved themselves share one small bucket and never wait. What one of them
+//! took is given back when it proves itself: the bucket is there for what may go to a victim, and
+//! thousands of real newcomers at once are to be greeted as fast as they answer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Bound;
 use std::time::Duration;
+
+use lru::LruCache;
 
 use super::Time;
 use super::address::host_of;
@@ -45,6 +49,8 @@ const HOSTS: usize = 8192;
 /// without one, some bytes a second. A first contact costs about 400.
 const STRANGERS_SHARE: u64 = 16;
 const STRANGERS: u64 = 1 << 20;
+/// Strangers that are remembered until they have proved themselves.
+const GREETED: usize = 4096;
 /// What strangers may use at once: many of a network's nodes may start at the same moment.
 const STRANGERS_BURST: Duration = Duration::from_secs(1);
 
@@ -114,6 +120,8 @@ pub(super) struct Uplink<T> {
     limit: Option<Bucket>,
     per_host: Option<u64>,
     strangers: Bucket,
+    /// What strangers took that were answered lately.
+    greeted: LruCache<Host, u64>,
     hosts: BTreeMap<Host, Queue<T>>,
     /// Hosts with waiting questions, in turn.
     turns: VecDeque<Host>,
@@ -133,6 +141,8 @@ impl<T> Uplink<T> {
             limit: limit.map(|rate| Bucket::new(rate, BURST)),
             per_host,
             strangers: Bucket::new(strangers, STRANGERS_BURST),
+            // A table of that many from the start would be large for the many nodes that need few.
+            greeted: LruCache::unbounded(),
             hosts: BTreeMap::new(),
             turns: VecDeque::new(),
             resting: BTreeSet::new(),
@@ -171,15 +181,31 @@ impl<T> Uplink<T> {
     }
 
     /// Whether an address that has not proved itself may be sent `cost` bytes now.
-    pub fn admit_stranger(&mut self, cost: u64) -> bool {
+    pub fn admit_stranger(&mut self, from: SocketAddr, cost: u64) -> bool {
         let admitted = self.strangers.is_ready(self.now);
         if admitted {
             self.strangers.take(self.now, cost);
+            // Of several answers the last alone: whoever forges the address of one that proves itself
+            // all the time gains little.
+            self.greeted.put(host_of(from.ip()), cost);
+            if self.greeted.len() > GREETED {
+                self.greeted.pop_lru();
+            }
             if let Some(limit) = &mut self.limit {
                 limit.take(self.now, cost);
             }
         }
         admitted
+    }
+
+    /// An address proves itself: what it took as a stranger was no forger's.
+    pub fn proved(&mut self, from: SocketAddr) {
+        if self.greeted.is_empty() {
+            return;
+        }
+        if let Some(cost) = self.greeted.pop(&host_of(from.ip())) {
+            self.strangers.give_back(cost);
+        }
     }
 
     /// Queues a question whose answer will take about `cost` bytes, and which holds `memory` bytes
@@ -321,6 +347,9 @@ impl<T> Uplink<T> {
         }
         if !verified {
             self.strangers.correct(self.now, estimated, used);
+            if let Some(cost) = self.greeted.peek_mut(&host_of(from.ip())) {
+                *cost = (*cost).min(used);
+            }
         } else if let Some(queue) = self.hosts.get_mut(&host_of(from.ip()))
             && let Some(limit) = &mut queue.limit
         {

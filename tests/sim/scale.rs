@@ -121,13 +121,13 @@ fn a_thousand_after_one_file() {
     let doublings = (nodes as f64 / 10.0).log2().max(1.0);
     let longer = many.last - few.last;
     assert!(
-        longer < 1.0 + 0.6 * doublings,
+        longer < 0.7 + 0.4 * doublings,
         "{} s and {} s",
         few.last,
         many.last
     );
     assert!(
-        many.copies < 3.0 + 1.5 * doublings,
+        many.copies < 3.0 + 0.75 * doublings,
         "{} copies",
         many.copies
     );

@@ -168,8 +168,8 @@ fn strangers_get_a_small_share_together() {
     let mut got = 0;
     for now in 0..10_000 {
         uplink.tick(at(now));
-        for _ in 0..10 {
-            if uplink.admit_stranger(1000) {
+        for port in 0..10 {
+            if uplink.admit_stranger(asker(1, port), 1000) {
                 // Most turn out to be short.
                 uplink.settle(asker(1, 1), false, 1000, 400);
                 got += 400;
@@ -178,6 +178,51 @@ fn strangers_get_a_small_share_together() {
     }
     // A sixteenth, and what had been saved up in a second.
     assert!((990_000..=1_110_000).contains(&got), "{got}");
+}
+
+#[test]
+fn strangers_that_prove_themselves_are_as_many_as_come() {
+    let mut uplink: Uplink<()> = Uplink::new(None, None);
+    let newcomer = |n: u32| SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 24254));
+    let (mut greeted, mut refused) = (0u32, 0u32);
+    for n in 0..40_000 {
+        uplink.tick(at(5000 + u64::from(n / 20)));
+        match uplink.admit_stranger(newcomer(n), 1000) {
+            true => {
+                greeted += 1;
+                uplink.settle(newcomer(n), false, 1000, 600);
+            }
+            false => refused += 1,
+        }
+        // A round trip of 50 ms; every fourth is a forger's.
+        if n > 1000 && n % 4 != 0 {
+            uplink.proved(newcomer(n - 1000));
+        }
+        assert!(uplink.greeted.len() <= GREETED);
+    }
+    // 20,000 a second ask in these two. Only those that never come back are paid for: 150 bytes for
+    // each that is greeted, of three seconds' worth.
+    let most = 3 * STRANGERS / 150;
+    assert!(u64::from(greeted) > most * 2 / 3, "{greeted} {refused}");
+    assert!(u64::from(greeted) < most * 11 / 10, "{greeted} {refused}");
+}
+
+#[test]
+fn who_proves_itself_gives_back_no_more_than_its_last_answer() {
+    let mut uplink: Uplink<()> = Uplink::new(None, None);
+    let victim = asker(1, 1);
+    let mut got = 0;
+    for now in 0..10_000 {
+        uplink.tick(at(now));
+        for _ in 0..10 {
+            got += 1000 * u64::from(uplink.admit_stranger(victim, 1000));
+        }
+        if now % 10 == 0 {
+            uplink.proved(victim);
+        }
+    }
+    let proved = 1000 * 1000;
+    assert!(got <= 11 * STRANGERS + proved, "{got}");
 }
 
 #[test]
