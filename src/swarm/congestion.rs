@@ -368,15 +368,29 @@ impl Congestion {
             .max(now.since(sent.delivered_at));
         if interval > Duration::ZERO && got > 0 && !through_silence {
             let rate = (self.delivered - sent.delivered) as f64 / interval.as_secs_f64();
-            self.round_rate = self.round_rate.max(rate);
-            if !sent.limited || self.rate().is_none_or(|best| rate > best) {
-                self.keep_rate(rate);
-            }
+            self.take_rate(sent, rate);
         }
         if sent.delivered >= self.round_ends_at {
             self.end_round(now, sent.limited, length);
         }
         self.advance(now, length);
+    }
+
+    /// Takes the rate that the answer to a request shows.
+    ///
+    /// One that was sent when nothing else was on its way, or before anything came of what was sent
+    /// with it, may tell only how soon a source answers that has nothing else to do, or has saved up
+    /// what its own limit allows. Start can have nothing better; later that is no faster path.
+    fn take_rate(&mut self, sent: &Sent, rate: f64) {
+        let is_higher = self.rate().is_none_or(|best| rate > best);
+        let is_first = sent.delivered_at == sent.first_sent_at && self.phase != Phase::Start;
+        if is_higher && is_first {
+            return;
+        }
+        self.round_rate = self.round_rate.max(rate);
+        if is_higher || !sent.limited {
+            self.keep_rate(rate);
+        }
     }
 
     fn keep_rate(&mut self, rate: f64) {

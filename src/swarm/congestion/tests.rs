@@ -51,3 +51,29 @@ fn a_path_that_is_much_longer_after_a_silence_is_believed_in_the_end() {
     let timeout = congestion.timeout();
     assert!(timeout > Duration::from_secs(2), "{timeout:?}");
 }
+
+/// A source that gives 8 MB/s and answers a first question in 100 us, of which 16 pieces are asked at once
+/// whenever the last 16 have come.
+#[test]
+fn what_is_answered_at_once_after_a_rest_is_no_faster_path() {
+    const LENGTH: u64 = 40_000;
+    let micros = |micros| Time::from_start(Duration::from_micros(micros));
+    let mut congestion = Congestion::new(at(0));
+    congestion.phase = Phase::Steady;
+    congestion.settled_rate = 8e6;
+    congestion.rtt.sample(at(0), Duration::from_micros(100));
+    congestion.keep_rate(8e6);
+    let mut now = 1000;
+    for _ in 0..50 {
+        let sent: Vec<Sent> = (0..16)
+            .map(|_| congestion.on_sent(micros(now), LENGTH, false))
+            .collect();
+        now += 100;
+        for sent in &sent {
+            congestion.on_answer(micros(now), sent, LENGTH, LENGTH, true, LENGTH);
+            now += 5000;
+        }
+        let rate = congestion.rate().unwrap_or_default();
+        assert!((7e6..9e6).contains(&rate), "{rate}");
+    }
+}
