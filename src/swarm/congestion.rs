@@ -33,6 +33,8 @@ const MOST_JITTER: Duration = Duration::from_millis(100);
 /// A timeout is doubled up to this, or once. It needs no more: a silent peer is spared by its bench, and
 /// who waits for what was asked of it is to be tried for again.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// A request that leaves no later than this after the pacer allows it was held up by nothing else.
+const LEAST_REST: Duration = Duration::from_millis(1);
 /// Timeouts in a row that make a silence.
 pub(super) const SILENT: u32 = 2;
 
@@ -272,7 +274,9 @@ impl Congestion {
 
     /// Counts a request of `length` bytes as sent. `limited`: nothing more was wanted.
     pub fn on_sent(&mut self, now: Time, length: u64, limited: bool) -> Sent {
-        if self.in_flight == 0 {
+        // Where the pacer alone is why nothing was on its way, there was no rest: or a rate that was
+        // taken for too low would never be found to be.
+        if self.in_flight == 0 && now > self.next_send + LEAST_REST {
             self.delivered_at = now;
             self.first_sent_at = now;
         }

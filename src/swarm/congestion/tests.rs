@@ -77,3 +77,24 @@ fn what_is_answered_at_once_after_a_rest_is_no_faster_path() {
         assert!((7e6..9e6).contains(&rate), "{rate}");
     }
 }
+
+/// A path of 200 MB/s that was taken for one of 3, because a core was busy: each request is answered before
+/// the pacer allows the next.
+#[test]
+fn a_rate_that_was_taken_for_too_low_is_found() {
+    const LENGTH: u64 = 40_000;
+    const ANSWER: Duration = Duration::from_micros(200);
+    let mut congestion = Congestion::new(at(0));
+    congestion.phase = Phase::Steady;
+    congestion.settled_rate = 3e6;
+    congestion.rtt.sample(at(0), ANSWER);
+    congestion.keep_rate(3e6);
+    let mut now = at(1);
+    while congestion.rate().is_some_and(|rate| rate < 100e6) {
+        now = now.max(congestion.next_send());
+        let sent = congestion.on_sent(now, LENGTH, false);
+        now = now + ANSWER;
+        congestion.on_answer(now, &sent, LENGTH, LENGTH, true, LENGTH);
+        assert!(now < at(3000), "{:?}", congestion.rate());
+    }
+}
