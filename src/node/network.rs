@@ -107,7 +107,11 @@ impl Network {
             }
             let mut idle = true;
             let mut emptied = false;
+            // What came by then has been read: only by then is it known what has not come. This thread may
+            // get no time for longer than an answer may take, and the answers are in the socket.
+            let mut heard_until = Time::ZERO;
             for _ in 0..BATCHES_A_TURN {
+                heard_until = self.now();
                 match self.socket.receive(&mut incoming) {
                     Ok(received) => {
                         idle = false;
@@ -134,7 +138,7 @@ impl Network {
                 }
             }
             self.swarm.set_crowded(!emptied && self.socket.is_crowded());
-            let now = self.now();
+            let now = heard_until;
             self.sift(now);
             if self.swarm.poll_timeout().is_some_and(|due| due <= now) {
                 self.swarm.handle_timeout(now);
