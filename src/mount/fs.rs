@@ -31,7 +31,7 @@ use super::source::{Source, Space, Streaming};
 use super::watcher::Watcher;
 use super::xattrs;
 use crate::content::listing::What;
-use crate::node::{ContentInfo, DoneRead};
+use crate::node::ContentInfo;
 
 /// A file that has been opened.
 pub struct Opened<K = ()> {
@@ -71,9 +71,6 @@ struct OpenFile<R, W> {
     /// In place of a reader, where it is a stream.
     stream: Option<Box<dyn Streaming<W>>>,
 }
-
-/// One of the ways to read from a handle.
-type Read<S> = fn(&<S as Source>::Reader, u64, u32, DoneRead) -> Option<<S as Source>::Waiting>;
 
 /// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
 /// knows it by.

@@ -152,8 +152,8 @@ impl Reading for Reader {
         Reader::read(self, offset, length, done)
     }
 
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        Reader::fill(self, offset, length, done)
+    fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::fill(self, thread, offset, length, done)
     }
 }
 

@@ -135,8 +135,10 @@ pub trait Reading: Send + Sync + 'static {
     /// `None` is returned.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
 
-    /// The same, for pages that whoever has the content mapped into memory sees, too.
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+    /// The same, for pages that whoever has the content mapped into memory sees, too. `thread` waits for
+    /// them; 0 where it is not known. The kernel may ask several times for what is one operation of it.
+    fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+        let _ = thread;
         self.read(offset, length, done)
     }
 }

@@ -9,7 +9,7 @@ use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
 use super::scratch;
 use super::shared::{Shared, io_failure};
-use super::transfer::{Admission, Bulk, Phase, Transfer};
+use super::transfer::{Admission, Asked, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure, Verify};
 use crate::content::ByteRange;
 use crate::store::{Content, Hold, Passed};
@@ -179,15 +179,22 @@ impl Reader {
     /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
     /// this thread, before the call returns (then `None` is returned).
     pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        self.read_into(false, offset, length, done)
+        self.read_into(None, offset, length, done)
     }
 
-    /// The same, for pages that others see, too: see `given`.
-    pub fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        self.read_into(true, offset, length, done)
+    /// The same, for pages that others see, too: see `given`. The thread `thread` waits for them, if it is
+    /// known (not 0).
+    pub fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(Some(thread), offset, length, done)
     }
 
-    fn read_into(&self, pages: bool, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+    fn read_into(
+        &self,
+        filling: Option<u32>,
+        offset: u64,
+        length: u32,
+        done: DoneRead,
+    ) -> Option<Pending> {
         let whole = ByteRange::new(0, self.length());
         let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
         if range.is_empty() {
@@ -217,8 +224,8 @@ impl Reader {
                 ahead,
                 ..
             } => {
-                let given = if pages { in_pages } else { given };
-                let pending = self.read_arriving(transfer, given, range, done);
+                let given = if filling.is_some() { in_pages } else { given };
+                let pending = self.read_arriving(transfer, given, filling, range, done);
                 if transfer.phase() == Phase::Arriving {
                     self.read_ahead(transfer, *number, ahead, range);
                 }
@@ -231,6 +238,7 @@ impl Reader {
         &self,
         transfer: &Arc<Transfer>,
         given: &Arc<Mutex<Given>>,
+        filling: Option<u32>,
         range: ByteRange,
         done: DoneRead,
     ) -> Option<Pending> {
@@ -238,10 +246,14 @@ impl Reader {
             done(Err(Failure::Stopped));
             return None;
         }
-        let deadline = Instant::now() + self.node.config.read_timeout;
+        let asked = Asked {
+            now: Instant::now(),
+            limit: self.node.config.read_timeout,
+            filling,
+        };
         let mut done = Some(done);
         let mut ticket = None;
-        let admission = transfer.admit(range, given, deadline, || {
+        let admission = transfer.admit(range, given, asked, || {
             let made = Ticket::new(done.take().unwrap_or_else(|| Box::new(|_| {})));
             ticket = Some(Arc::clone(&made));
             made

@@ -10,8 +10,8 @@ use super::super::handles::Fh;
 use super::super::ino::Ino;
 use super::super::inodes::{OpenMode, Passage};
 use super::super::source::{Reading, Source};
-use super::{FileSystem, OpenFile, Opened, Opening, Read};
-use crate::node::Failure;
+use super::{FileSystem, OpenFile, Opened, Opening};
+use crate::node::{DoneRead, Failure};
 
 impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
@@ -114,7 +114,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
-        self.read_by(S::Reader::read, fh, offset, length, pid, done);
+        let read = |reader: &S::Reader, done| reader.read(offset, length, done);
+        self.read_by(read, fh, offset, length, pid, done);
     }
 
     /// The same, for pages that other processes see, too.
@@ -122,11 +123,13 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
-        self.read_by(S::Reader::fill, fh, offset, length, pid, done);
+        let fill = |reader: &S::Reader, done| reader.fill(pid, offset, length, done);
+        self.read_by(fill, fh, offset, length, pid, done);
     }
 
-    fn read_by<D>(&self, read: Read<S>, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    fn read_by<R, D>(&self, read: R, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
     where
+        R: FnOnce(&S::Reader, DoneRead) -> Option<S::Waiting>,
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);
@@ -142,8 +145,6 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             .min(u64::from(length));
         let waiting = read(
             reader,
-            offset,
-            length,
             Box::new(move |read| {
                 done(match read {
                     // Too little would be taken for the end of the file, or for zeros.

@@ -300,7 +300,7 @@ impl Reading for FakeReader {
         backing.map(|file| file as Backing)
     }
 
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
+    fn fill(&self, _: u32, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         self.fake.0.fills.fetch_add(1, Ordering::SeqCst);
         self.read(offset, length, done)
     }
