@@ -3,6 +3,7 @@
 mod mount_support;
 
 mod crowds;
+mod faults;
 mod files;
 mod folders;
 mod fs;
