@@ -192,9 +192,14 @@ struct Operation {
 }
 
 impl Operation {
-    fn finish(&self, result: Result<(), Failure>) -> bool {
-        let end = self.end.lock().unwrap().take();
-        end.map(|end| end(result)).is_some()
+    fn take(&self) -> Option<End> {
+        self.end.lock().unwrap().take()
+    }
+
+    fn finish(&self, result: Result<(), Failure>) {
+        if let Some(end) = self.take() {
+            end(result);
+        }
     }
 }
 
@@ -206,8 +211,10 @@ impl Waiting for Stalled {
     }
 
     fn cancel(&self, failure: Failure) {
-        if self.0.finish(Err(failure)) {
+        if let Some(end) = self.0.take() {
+            // First, so that whoever sees that nothing waits any more finds it.
             self.0.state.cancelled.lock().unwrap().push(failure);
+            end(Err(failure));
         }
     }
 }
