@@ -7,6 +7,7 @@
 
 mod addresses;
 mod afloat;
+mod aside;
 mod backlog;
 mod batches;
 mod blocks;
@@ -124,6 +125,7 @@ impl Node {
         let _ = threads.to_disk.send(None);
         let _ = shared.to_keep.send(Keep::Stop);
         shared.wake_disk_ticker();
+        shared.aside.wake_all();
         // Joined on a thread of its own, because a disk that hangs must not hang us.
         let (all_ended, ended) = mpsc::channel();
         let shared = Arc::clone(shared);
@@ -242,5 +244,6 @@ impl Drop for Running {
         let _ = self.shared.to_prove.send(None);
         let _ = self.shared.to_keep.send(Keep::Stop);
         self.shared.wake_disk_ticker();
+        self.shared.aside.wake_all();
     }
 }

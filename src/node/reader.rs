@@ -316,12 +316,13 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if let Source::Arriving {
             transfer, number, ..
-        } = &self.source
+        } = std::mem::replace(&mut self.source, Source::Empty)
         {
-            transfer.detach_reader(*number);
+            transfer.detach_reader(number);
             if transfer.phase() == Phase::Arriving {
-                self.node.want_anew(transfer);
+                self.node.want_anew(&transfer);
             }
+            self.node.done_with(transfer);
         }
     }
 }

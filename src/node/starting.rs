@@ -13,7 +13,9 @@ use super::network::Network;
 use super::shared::{Queues, Shared};
 use super::socket::Socket;
 use super::types::{BOOTSTRAP, Config, StartError};
-use super::{Node, Running, Threads, disk_ticker, keeper, network, prover, server, ticker, writer};
+use super::{
+    Node, Running, Threads, aside, disk_ticker, keeper, network, prover, server, ticker, writer,
+};
 use crate::content::PublicKey;
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
@@ -124,6 +126,9 @@ impl Node {
                 "server",
                 Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
             )?;
+            for _ in 0..aside::THREADS {
+                start("aside", Box::new(aside::run))?;
+            }
             start(
                 "disk ticker",
                 Box::new(move |shared| disk_ticker::run(shared, &disk_ticks)),

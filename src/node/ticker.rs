@@ -55,7 +55,9 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             shared.mailbox.post(Command::Moved);
         }
         shared.wake_disk_ticker();
+        shared.look_for_held();
         shared.end_overdue_lookups(now);
+        shared.expire_aside(Some(now));
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
         for transfer in shared.transfers() {
@@ -114,6 +116,7 @@ impl Shared {
     /// Gives everybody who waits so much longer.
     fn postpone_limits(&self, by: Duration) {
         self.postpone_lookups(by);
+        self.postpone_aside(by);
         for transfer in self.transfers() {
             transfer.postpone_limits(by);
         }

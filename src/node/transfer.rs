@@ -298,6 +298,12 @@ impl Transfer {
         self.leaves.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Whether it is the one of content of this length.
+    pub fn is_of(&self, length: u64) -> bool {
+        let same = self.length == length || self.length_is_proven();
+        self.phase() != Phase::Wrong && same
+    }
+
     pub fn phase(&self) -> Phase {
         self.state().phase
     }
