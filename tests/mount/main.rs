@@ -3,6 +3,7 @@
 mod mount_support;
 
 mod crowds;
+mod disks;
 mod faults;
 mod files;
 mod folders;

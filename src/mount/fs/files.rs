@@ -14,8 +14,8 @@ use super::{FileSystem, OpenFile, Opened, Opening};
 use crate::node::{DoneRead, Failure};
 
 impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
-    /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
-    /// the content and has to look for it again.
+    /// Opens a file for reading, for the thread `pid`. Waits for the disk, or where the source has
+    /// forgotten the content and has to look for it again.
     pub fn open(self: &Arc<Self>, ino: Ino, pid: u32, opening: impl Opening<K>) {
         if self.is_folder(ino) {
             return opening.done(Err(Errno::EISDIR));
@@ -35,20 +35,22 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             Ok(None) => {}
             Err(errno) => return opening.done(Err(errno)),
         }
-        match self.source.open(id) {
-            Ok(reader) => {
-                let opened = self.opened(ino, reader, &opening);
-                opening.done(opened);
-            }
-            Err(Failure::NotFound) => self.find(id, pid, move |fs, found| {
-                let opened = found.and_then(|_| {
-                    let reader = fs.source.open(id).map_err(Errno::of_lookup)?;
-                    fs.opened(ino, reader, &opening)
-                });
-                opening.done(opened);
+        self.open_content(id, pid, move |fs, reader| match reader {
+            Err(Failure::NotFound) => fs.find(id, pid, move |fs, found| match found {
+                Ok(_) => {
+                    fs.open_content(id, pid, move |fs, reader| fs.finish(ino, reader, opening))
+                }
+                Err(errno) => opening.done(Err(errno)),
             }),
-            Err(failure) => opening.done(Err(Errno::of_lookup(failure))),
-        }
+            reader => fs.finish(ino, reader, opening),
+        });
+    }
+
+    fn finish(&self, ino: Ino, reader: Result<S::Reader, Failure>, opening: impl Opening<K>) {
+        let opened = reader
+            .map_err(Errno::of_open)
+            .and_then(|reader| self.opened(ino, reader, &opening));
+        opening.done(opened);
     }
 
     fn opened(
