@@ -5,6 +5,7 @@
 //! done by threads of its own, each piece with a limit. There are some of them, so that one piece that hangs
 //! does not hold up the others; if all hang, what comes after ends at its limit.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -17,7 +18,17 @@ use super::{ContentInfo, Node, Reader};
 use crate::content::ContentId;
 
 /// Threads that do it.
-pub(super) const THREADS: usize = 4;
+pub(super) const THREADS: usize = 8;
+
+thread_local! {
+    /// Whether this thread is one of them.
+    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread may wait for the disk: what it does has been put aside already.
+pub(super) fn may_wait() -> bool {
+    IS_ASIDE.get()
+}
 
 /// What is to be done, and who waits for it.
 #[derive(Default)]
@@ -76,6 +87,7 @@ impl Aside {
 
 /// Does what comes until the node stops.
 pub(super) fn run(shared: &Shared) {
+    IS_ASIDE.set(true);
     let aside = &shared.aside;
     let mut state = lock(&aside.state);
     while !shared.is_stopping() {
@@ -129,6 +141,11 @@ impl Shared {
             ticket.fail(Failure::Stopped);
         }
         Some(Pending::of_value(ticket, self.me.clone()))
+    }
+
+    /// Does `work` when there is time for it, if there is; nobody waits for it.
+    pub(super) fn aside_some_time(&self, work: impl FnOnce() + Send + 'static) {
+        self.aside.push(Box::new(work));
     }
 
     /// Looks whether `id`, for which a lookup waits, is held; whether that will be done.
@@ -192,7 +209,7 @@ impl Node {
         if shared.store.may_hold(&id) {
             return None;
         }
-        match shared.known(id) {
+        match shared.known_in_memory(id) {
             None => Some(Err(Failure::NotFound)),
             Some(info) => {
                 let transfer = shared.begun(id, info.length)?;

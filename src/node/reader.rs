@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::aside;
 use super::given::Given;
 use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
@@ -207,14 +208,16 @@ impl Reader {
                 None
             }
             Source::Complete { content, ahead } => {
-                read_complete(content, range, done);
+                let pending = self.read_complete(content, range, done);
                 let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
                 if let Some(fresh) = fresh {
-                    content.read_ahead(fresh);
+                    let content = content.clone();
+                    // A disk that has too much to do makes wait whoever has more for it.
+                    self.node.aside_some_time(move || content.read_ahead(fresh));
                 }
-                None
+                pending
             }
             Source::Arriving {
                 transfer,
@@ -232,6 +235,46 @@ impl Reader {
                 pending
             }
         }
+    }
+
+    /// Reads what the kernel has in memory at once; what has to come from the disk, aside.
+    fn read_complete(
+        &self,
+        content: &Content,
+        range: ByteRange,
+        done: DoneRead,
+    ) -> Option<Pending> {
+        let mut done = Some(done);
+        scratch::with(range.len(), |buffer| {
+            let read = match aside::may_wait() {
+                true => content.read_at(range.start, buffer).map(Some),
+                false => content.read_at_nowait(range.start, buffer),
+            };
+            if let Some(read) = read.transpose()
+                && let Some(done) = done.take()
+            {
+                give_complete(content, buffer, read, done);
+            }
+        });
+        // Whoever takes it is the one who ends the read.
+        let done = Arc::new(Mutex::new(Some(done?)));
+        let take =
+            |done: &Mutex<Option<DoneRead>>| done.lock().map_or(None, |mut done| done.take());
+        let (content, by_work) = (content.clone(), Arc::clone(&done));
+        let work = move || {
+            scratch::with(range.len(), |buffer| {
+                let read = content.read_at(range.start, buffer);
+                if let Some(done) = take(&by_work) {
+                    give_complete(&content, buffer, read, done);
+                }
+            });
+        };
+        let ended = move |ended: Result<(), Failure>| {
+            if let (Err(failure), Some(done)) = (ended, take(&done)) {
+                done(Err(failure));
+            }
+        };
+        self.node.aside(work, Box::new(ended))
     }
 
     fn read_arriving(
@@ -327,13 +370,12 @@ impl Drop for Reader {
     }
 }
 
-fn read_complete(content: &Content, range: ByteRange, done: DoneRead) {
-    scratch::with(range.len(), |buffer| {
-        match content.read_at(range.start, buffer) {
-            // A seeded file may have changed since it was opened.
-            Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
-            Ok(_) => done(Err(Failure::WrongContent)),
-            Err(error) => done(Err(io_failure(&error))),
-        }
-    });
+/// Ends the read of complete content that has `read` so much into `buffer`.
+fn give_complete(content: &Content, buffer: &[u8], read: std::io::Result<usize>, done: DoneRead) {
+    match read {
+        // A seeded file may have changed since it was opened.
+        Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
+        Ok(_) => done(Err(Failure::WrongContent)),
+        Err(error) => done(Err(io_failure(&error))),
+    }
 }
