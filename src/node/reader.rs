@@ -212,7 +212,9 @@ impl Reader {
                 let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
-                if let Some(fresh) = fresh {
+                if let Some(fresh) = fresh
+                    && !is_in_memory(content, fresh)
+                {
                     let content = content.clone();
                     // A disk that has too much to do makes wait whoever has more for it.
                     self.node.aside_some_time(move || content.read_ahead(fresh));
@@ -368,6 +370,12 @@ impl Drop for Reader {
             self.node.done_with(transfer);
         }
     }
+}
+
+/// Whether the kernel has both ends of `range` in memory, and so the rest, probably.
+fn is_in_memory(content: &Content, range: ByteRange) -> bool {
+    let has = |at| matches!(content.read_at_nowait(at, &mut [0]), Ok(Some(1)));
+    has(range.start) && has(range.end.saturating_sub(1))
 }
 
 /// Ends the read of complete content that has `read` so much into `buffer`.

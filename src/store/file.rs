@@ -133,12 +133,6 @@ impl Content {
         self.0.seeded.is_some() || self.0.lent.is_some()
     }
 
-    /// Whether it takes a path to tell if it is valid: the disk that it is on may keep whoever asks.
-    pub(super) fn is_found_by_path(&self) -> bool {
-        let source = self.0.source.as_ref();
-        self.0.seeded.is_some() || source.is_some_and(Self::is_found_by_path)
-    }
-
     /// Where a file of the user's lies; `None` for the store's own.
     #[must_use]
     pub fn seeded_path(&self) -> Option<&Path> {

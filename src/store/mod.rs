@@ -221,11 +221,10 @@ impl Store {
             || id.kind == Kind::TreeV2 && self.0.prefixes.may_hold(&ContentId::blake3(id.hash.0))
     }
 
-    /// Complete content that is open from before: [`Store::open_content`] without waiting for the disk, and so
-    /// not of a file of the user's.
+    /// Complete content that is open from before: [`Store::open_content`] without waiting for the disk.
     #[must_use]
     pub fn opened(&self, id: &ContentId) -> Option<Content> {
-        let content = self.0.open_files.get_now(id)?;
+        let content = self.0.open_files.get(id)?;
         self.0.uses.note(id);
         Some(content)
     }

@@ -37,12 +37,6 @@ impl OpenFiles {
         }
     }
 
-    /// The same for what is not found by its path, so that nobody waits for a disk.
-    pub(super) fn get_now(&self, id: &ContentId) -> Option<Content> {
-        let by_path = lock(&self.entries).peek(id)?.content.is_found_by_path();
-        if by_path { None } else { self.get(id) }
-    }
-
     /// The content of this id if it is open and still what it was.
     pub(super) fn get(&self, id: &ContentId) -> Option<Content> {
         let content = {

@@ -17,10 +17,7 @@ const NOBODY_HAS_IT: ContentId = ContentId {
 #[test]
 fn what_is_held_is_found_and_answers_before_the_call_returns_when_it_is_open() {
     let data = bytes("held", 10_000);
-    // In the store: a file of the user's may be anywhere, and is looked at each time.
-    let place = Place::new();
-    place.hold_unlearnt(&data);
-    let node = place.start(&[], |_| {});
+    let node = Running::holding(&data);
     // The disk is asked by another thread: by then it has been.
     let first = lookup(&node, sha256(&data)).end().unwrap();
     let asked = lookup(&node, sha256(&data));
