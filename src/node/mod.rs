@@ -97,6 +97,8 @@ struct Running {
 
 struct Threads {
     handles: Vec<JoinHandle<()>>,
+    /// Those that may hang with the disk, and keep nothing that has to be made durable.
+    on_disk: Vec<JoinHandle<()>>,
     to_disk: Sender<Option<crate::swarm::Ask>>,
     ticker: Sender<()>,
 }
@@ -142,6 +144,9 @@ impl Node {
             }
             if let Err(error) = shared.store.flush() {
                 tracing::warn!(%error, "the index could not be made durable");
+            }
+            for handle in threads.on_disk {
+                let _ = handle.join();
             }
             let _ = all_ended.send(());
         });
