@@ -49,6 +49,15 @@ impl Errno {
         }
     }
 
+    /// For a file that was looked up and is opened: its name may name nothing any more.
+    #[must_use]
+    pub fn of_open(failure: Failure) -> Self {
+        match failure {
+            Failure::NotFound => Self::ENOENT,
+            other => Self::of_read(other),
+        }
+    }
+
     /// For bytes of a file that does exist: whatever keeps them away is `EIO`, save what is not
     /// about the content at all.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Open folders. Each listing is a snapshot, so that the position which a program comes back with
 //! means the same entry however much has arrived since; starting over takes a new one.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::attributes::{Attributes, Listed};
@@ -60,11 +61,22 @@ impl Entry<'_> {
 }
 
 /// What a folder of the tree of names held when it was looked at.
+#[derive(Default)]
 pub struct Listing {
     named: Vec<(String, Attributes)>,
     contents: Vec<ContentInfo>,
     /// What is named after `.` and `..`, in a folder that is made by naming it.
     pub places: Vec<PlaceEntry>,
+    /// What is known of the files that have a name.
+    pub files: HashMap<Ino, ContentInfo>,
+}
+
+/// What an open folder was seen to hold last.
+#[derive(Default)]
+pub struct Looked {
+    listing: Option<Arc<Listing>>,
+    /// Nothing of it has been shown yet.
+    fresh: bool,
 }
 
 impl Listing {
@@ -101,6 +113,7 @@ impl Listing {
             named: all,
             contents,
             places: Vec::new(),
+            files: HashMap::new(),
         }
     }
 
@@ -134,6 +147,7 @@ impl Listing {
             named,
             contents: Vec::new(),
             places,
+            files: HashMap::new(),
         }
     }
 
@@ -158,7 +172,7 @@ pub enum OpenFolder {
         /// Which.
         folder: Folder,
         /// What was listed last.
-        listing: Mutex<Option<Arc<Listing>>>,
+        listing: Mutex<Looked>,
     },
     /// Made by naming it.
     Place {
@@ -167,7 +181,7 @@ pub enum OpenFolder {
         /// Which; `None`: the one of keys.
         place: Option<Place>,
         /// What was listed last.
-        listing: Mutex<Option<Arc<Listing>>>,
+        listing: Mutex<Looked>,
     },
     /// In a published folder, or one itself.
     Published {
@@ -184,24 +198,42 @@ impl OpenFolder {
     pub fn new(folder: Folder) -> Self {
         Self::Fixed {
             folder,
-            listing: Mutex::new(None),
+            listing: Mutex::default(),
         }
     }
 }
 
-/// The listing that `position` belongs to: at 0 a new one, made by `look`.
+/// The listing that `position` belongs to: at 0 a new one, made by `look` if none has been prepared.
 pub fn listing_at(
-    listing: &Mutex<Option<Arc<Listing>>>,
+    looked: &Mutex<Looked>,
     position: u64,
     look: impl FnOnce() -> Listing,
 ) -> Arc<Listing> {
-    let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(listing) = listing.as_ref().filter(|_| position > 0) {
-        return Arc::clone(listing);
+    let known = {
+        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = std::mem::take(&mut looked.fresh);
+        looked.listing.clone().filter(|_| fresh || position > 0)
+    };
+    if let Some(known) = known {
+        return known;
     }
     let new = Arc::new(look());
-    *listing = Some(Arc::clone(&new));
+    let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+    looked.listing = Some(Arc::clone(&new));
     new
+}
+
+/// Whether a listing is to be prepared before what is at `position` can be shown.
+pub fn is_to_prepare(looked: &Mutex<Looked>, position: u64) -> bool {
+    let looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+    position == 0 || looked.listing.is_none()
+}
+
+/// Has `listing` shown next.
+pub fn prepared(looked: &Mutex<Looked>, listing: Listing) {
+    let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+    looked.listing = Some(Arc::new(listing));
+    looked.fresh = true;
 }
 
 /// What `stat` shows of a node in a published folder.
@@ -316,7 +348,7 @@ mod tests {
 
     #[test]
     fn positions_stay_until_the_listing_starts_over() {
-        let open = Mutex::new(None);
+        let open = Mutex::default();
         let one = || {
             let contents = vec![info(ContentId::sha256([1; 32]))];
             Listing::new(Folder::Root, Vec::new(), contents)
@@ -326,6 +358,14 @@ mod tests {
             &first,
             &listing_at(&open, 2, || panic!("a new look"))
         ));
-        assert!(!Arc::ptr_eq(&first, &listing_at(&open, 0, one)));
+        let second = listing_at(&open, 0, one);
+        assert!(!Arc::ptr_eq(&first, &second));
+        // One that has been prepared is shown once.
+        prepared(&open, one());
+        let third = listing_at(&open, 0, || panic!("a new look"));
+        assert!(!Arc::ptr_eq(&second, &third));
+        assert!(!Arc::ptr_eq(&third, &listing_at(&open, 0, one)));
+        assert!(is_to_prepare(&open, 0) && !is_to_prepare(&open, 1));
+        assert!(is_to_prepare(&Mutex::default(), 1));
     }
 }

@@ -30,8 +30,9 @@ use super::published::{Published, Spot};
 use super::source::{Source, Space, Streaming};
 use super::watcher::Watcher;
 use super::xattrs;
+use crate::content::ContentId;
 use crate::content::listing::What;
-use crate::node::{ContentInfo, DoneRead};
+use crate::node::{ContentInfo, Failure};
 
 /// A file that has been opened.
 pub struct Opened<K = ()> {
@@ -71,9 +72,6 @@ struct OpenFile<R, W> {
     /// In place of a reader, where it is a stream.
     stream: Option<Box<dyn Streaming<W>>>,
 }
-
-/// One of the ways to read from a handle.
-type Read<S> = fn(&<S as Source>::Reader, u64, u32, DoneRead) -> Option<<S as Source>::Waiting>;
 
 /// The tree of names over a source of content. `K` is what a kernel that reads a file by itself
 /// knows it by.
@@ -159,7 +157,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             return Ok(attributes_of(spot, node));
         }
         self.inodes
-            .attributes(ino, |id| self.source.info(id))
+            // What the disk would have to be asked for does not change a length that is right.
+            .attributes(ino, |id| self.source.info_now(id).flatten())
             // Of a published folder that had to make room: the kernel looks its name up again.
             .ok_or(if Spot::of(ino).is_some() {
                 Errno::ESTALE
@@ -178,21 +177,67 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         }
     }
 
-    /// The value of an extended attribute. Never waits.
-    pub fn xattr(&self, ino: Ino, name: &OsStr) -> Result<String, Errno> {
+    /// The value of an extended attribute, for the thread `pid`. Waits for the disk at most.
+    pub fn xattr<D>(self: &Arc<Self>, ino: Ino, name: &OsStr, pid: u32, done: D)
+    where
+        D: FnOnce(Result<String, Errno>) + Send + 'static,
+    {
         let name = name.as_bytes();
         if !name.starts_with(b"user.") {
-            return Err(xattrs::absent(name));
+            return done(Err(xattrs::absent(name)));
         }
-        let (id, length) = self.inodes.content(ino).ok_or(Errno::ENODATA)?;
-        let info = self.source.info(id).unwrap_or(ContentInfo {
-            id,
-            length,
-            proven: false,
-            present: 0,
-            verified: crate::node::Verified::No,
+        let Some((id, length)) = self.inodes.content(ino) else {
+            return done(Err(Errno::ENODATA));
+        };
+        let value = move |info: Option<ContentInfo>, name: &[u8]| {
+            let nothing_known = ContentInfo {
+                id,
+                length,
+                proven: false,
+                present: 0,
+                verified: crate::node::Verified::No,
+            };
+            xattrs::value(&info.unwrap_or(nothing_known), name)
+        };
+        if let Some(info) = self.source.info_now(id) {
+            return done(value(info, name));
+        }
+        let name = name.to_owned();
+        let info = move |fs: &Self| fs.source.info(id);
+        self.aside(pid, info, move |_, info| {
+            done(
+                info.map_err(Errno::of_read)
+                    .and_then(|info| value(info, &name)),
+            );
         });
-        xattrs::value(&info, name)
+    }
+
+    /// Does `work`, which may have to wait for the disk, for the thread `pid`: this one has others to answer.
+    fn aside<T, W, D>(self: &Arc<Self>, pid: u32, work: W, done: D)
+    where
+        T: Send + 'static,
+        W: FnOnce(&Self) -> T + Send + 'static,
+        D: FnOnce(&Arc<Self>, Result<T, Failure>) + Send + 'static,
+    {
+        let (works, hears) = (Arc::clone(self), Arc::clone(self));
+        let done = Box::new(move |end| done(&hears, end));
+        if let Some(waiting) = self.source.aside(move || work(&works), done) {
+            self.watcher.watch(pid, waiting);
+        }
+    }
+
+    /// Opens content for the thread `pid`.
+    fn open_content<D>(self: &Arc<Self>, id: ContentId, pid: u32, done: D)
+    where
+        D: FnOnce(&Arc<Self>, Result<S::Reader, Failure>) + Send + 'static,
+    {
+        match self.source.open_now(id) {
+            Some(opened) => done(self, opened),
+            None => {
+                let open = move |fs: &Self| fs.source.open(id);
+                self.aside(pid, open, |fs, opened| done(fs, opened.and_then(|it| it)));
+            }
+        }
     }
 
     /// The names of the extended attributes, each with a NUL after it.

@@ -175,50 +175,58 @@ impl<S: Source> Filesystem for Adaptor<S> {
 
     fn readdir(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let listed = self.fs.list(Fh(fh.0), offset, |next, entry| {
-            let kind = file_type(entry.attributes().as_ref());
-            let ino = INodeNo(entry.ino().0);
-            entry.with_name(|name| reply.add(ino, next, kind, name))
+        let (fs, fh) = (Arc::clone(&self.fs), Fh(fh.0));
+        self.fs.prepare(fh, offset, request.pid(), move |prepared| {
+            let listed = prepared.and_then(|()| {
+                fs.list(fh, offset, |next, entry| {
+                    let kind = file_type(entry.attributes().as_ref());
+                    let ino = INodeNo(entry.ino().0);
+                    entry.with_name(|name| reply.add(ino, next, kind, name))
+                })
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(errno) => reply.error(errno.into()),
+            }
         });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno.into()),
-        }
     }
 
     fn readdirplus(
         &self,
-        _request: &Request,
+        request: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
         let owner = self.owner;
-        let listed = self
-            .fs
-            .list_with_attributes(Fh(fh.0), offset, |next, entry, attributes| {
-                entry.with_name(|name| {
-                    reply.add(
-                        INodeNo(attributes.ino.0),
-                        next,
-                        name,
-                        &attributes.validity(),
-                        &file_attr(attributes, owner),
-                        GENERATION,
-                    )
+        let (fs, fh) = (Arc::clone(&self.fs), Fh(fh.0));
+        self.fs.prepare(fh, offset, request.pid(), move |prepared| {
+            let listed = prepared.and_then(|()| {
+                fs.list_with_attributes(fh, offset, |next, entry, attributes| {
+                    entry.with_name(|name| {
+                        reply.add(
+                            INodeNo(attributes.ino.0),
+                            next,
+                            name,
+                            &attributes.validity(),
+                            &file_attr(attributes, owner),
+                            GENERATION,
+                        )
+                    })
                 })
             });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno.into()),
-        }
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(errno) => reply.error(errno.into()),
+            }
+        });
     }
 
     fn releasedir(
@@ -263,16 +271,17 @@ impl<S: Source> Filesystem for Adaptor<S> {
 
     fn getxattr(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         name: &OsStr,
         size: u32,
         reply: ReplyXattr,
     ) {
-        match self.fs.xattr(Ino(ino.0), name) {
-            Ok(value) => reply_xattr(reply, value.as_bytes(), size),
-            Err(errno) => reply.error(errno.into()),
-        }
+        self.fs
+            .xattr(Ino(ino.0), name, request.pid(), move |value| match value {
+                Ok(value) => reply_xattr(reply, value.as_bytes(), size),
+                Err(errno) => reply.error(errno.into()),
+            });
     }
 
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {

@@ -15,7 +15,8 @@
 //! # Never stuck
 //! A callback never waits. What is here is answered on the session's thread before the callback
 //! returns; what is not leaves its reply in the closure, and the thread takes the next request. So
-//! a thousand stalled reads cost no thread, and `ls` and other files go on.
+//! a thousand stalled reads cost no thread, and `ls` and other files go on. The same holds for the disk:
+//! what may have to wait for it is put aside for threads of the node, with a limit ([`Source::aside`]).
 //!
 //! The kernel asks for an operation to be interrupted by a message that fuser 0.18 declines, and
 //! then lets the process wait, unkillable, for the reply. The `watcher` therefore looks by itself

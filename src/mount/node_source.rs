@@ -54,8 +54,24 @@ impl Source for NodeSource {
         self.node.open(id)
     }
 
+    fn open_now(&self, id: ContentId) -> Option<Result<Reader, Failure>> {
+        self.node.open_now(id)
+    }
+
     fn info(&self, id: ContentId) -> Option<ContentInfo> {
         self.node.info(id)
+    }
+
+    fn info_now(&self, id: ContentId) -> Option<Option<ContentInfo>> {
+        self.node.info_now(id)
+    }
+
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: Done<T>,
+    ) -> Option<Pending> {
+        self.node.aside(work, done)
     }
 
     fn on_rotten(&self, listener: Listener) {
@@ -152,8 +168,8 @@ impl Reading for Reader {
         Reader::read(self, offset, length, done)
     }
 
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        Reader::fill(self, offset, length, done)
+    fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        Reader::fill(self, thread, offset, length, done)
     }
 }
 

@@ -21,12 +21,33 @@ pub trait Source: Send + Sync + 'static {
     /// before the call returns, and then `None` is returned.
     fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Self::Waiting>;
 
-    /// Opens content whose length is known. Never waits for the network; content that has been
-    /// forgotten meanwhile is [`Failure::NotFound`] and wants another lookup.
+    /// Opens content whose length is known. Never waits for the network, but may for the disk; content that
+    /// has been forgotten meanwhile is [`Failure::NotFound`] and wants another lookup.
     fn open(&self, id: ContentId) -> Result<Self::Reader, Failure>;
 
-    /// What is known of `id` now. Never waits.
+    /// The same, or `None` where that might have to wait for the disk.
+    fn open_now(&self, id: ContentId) -> Option<Result<Self::Reader, Failure>> {
+        Some(self.open(id))
+    }
+
+    /// What is known of `id` now. May wait for the disk.
     fn info(&self, id: ContentId) -> Option<ContentInfo>;
+
+    /// The same, or `None` where that might have to wait for the disk.
+    fn info_now(&self, id: ContentId) -> Option<Option<ContentInfo>> {
+        Some(self.info(id))
+    }
+
+    /// Does `work`, which may have to wait for the disk, on another thread and with a limit; or here, before
+    /// the call returns, where no disk is; then `None` is returned.
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: Done<T>,
+    ) -> Option<Self::Waiting> {
+        done(Ok(work()));
+        None
+    }
 
     /// Has `listener` hear the ids of content that was complete and whose file has rotted: what was
     /// read of it may be wrong. It does not wait.
@@ -34,7 +55,7 @@ pub trait Source: Send + Sync + 'static {
         let _ = listener;
     }
 
-    /// What is held or in flight, at most `limit` of it: content of which `info` knows.
+    /// What is held or in flight, at most `limit` of it: content of which `info` knows. May wait for the disk.
     fn contents(&self, limit: usize) -> Vec<ContentInfo>;
 
     /// Finds out what a name under a key stands for. What is known and fresh answers on this thread
@@ -85,7 +106,7 @@ pub trait Source: Send + Sync + 'static {
         self.lookup(id, done)
     }
 
-    /// What is given to others from where it lies.
+    /// What is given to others from where it lies. May wait for the disk.
     fn seeding(&self) -> Vec<Seeded> {
         Vec::new()
     }
@@ -135,8 +156,10 @@ pub trait Reading: Send + Sync + 'static {
     /// `None` is returned.
     fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting>;
 
-    /// The same, for pages that whoever has the content mapped into memory sees, too.
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+    /// The same, for pages that whoever has the content mapped into memory sees, too. `thread` waits for
+    /// them; 0 where it is not known. The kernel may ask several times for what is one operation of it.
+    fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Self::Waiting> {
+        let _ = thread;
         self.read(offset, length, done)
     }
 }

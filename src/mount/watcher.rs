@@ -4,7 +4,13 @@
 //! watcher drops those that have ended, and looks at `/proc` whether the threads of those older than
 //! [`PATIENCE`] have been called away (`called`). Most operations end long before, and
 //! cost a push and a drop. While nothing waits, it sleeps.
+//!
+//! For a page of a memory map that does not come the kernel asks anew before it lets the program handle its
+//! signal: a thread that was called away this moment is looked at as soon as it waits again. It can be let
+//! go so far only. Once the handler has returned, the instruction that wants the page begins anew, and only
+//! death ends that, or `SIGBUS` at the limit of the read.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +29,9 @@ const SWEEP: Duration = Duration::from_millis(50);
 /// work, also where it comes as soon as the operation waits.
 const PATIENCE: Duration = Duration::from_millis(40);
 
+/// How long it is remembered that a thread was called away: longer than the kernel takes to ask anew.
+const LATELY: Duration = Duration::from_secs(1);
+
 struct Watched<W> {
     waiting: W,
     /// The thread that waits; 0 where the kernel cannot name it to us.
@@ -32,6 +41,8 @@ struct Watched<W> {
 
 struct State<W> {
     waiting: Vec<Watched<W>>,
+    /// Threads that were called away, and when.
+    lately: HashMap<u32, Instant>,
     /// Whether everything that waits shall end.
     stopped: bool,
     /// Whether the watcher itself is gone.
@@ -60,6 +71,7 @@ impl<W: Waiting> Watcher<W> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 waiting: Vec::new(),
+                lately: HashMap::new(),
                 stopped: false,
                 closed: false,
             }),
@@ -85,6 +97,14 @@ impl<W: Waiting> Watcher<W> {
             drop(state);
             waiting.cancel(Failure::Stopped);
             return;
+        }
+        if state.lately.contains_key(&pid) {
+            drop(state);
+            if signals::look(pid, &mut Vec::new()).called_away {
+                waiting.cancel(Failure::Interrupted);
+                return;
+            }
+            state = self.shared.state();
         }
         if state.waiting.is_empty() {
             self.shared.changed.notify_one();
@@ -145,12 +165,14 @@ fn watch<W: Waiting>(shared: &Shared<W>, sees_processes: bool) {
                 }
                 let away = called.is_away(watched.pid, |pid| signals::look(pid, &mut buffer));
                 if away {
+                    shared.state().lately.insert(watched.pid, now);
                     watched.waiting.cancel(Failure::Interrupted);
                 }
                 !away
             });
         }
         let mut state = shared.state();
+        state.lately.retain(|_, at| at.elapsed() < LATELY);
         // The longer list stays where it is, so that a busy mount does not copy it each time.
         if state.waiting.len() < waiting.len() {
             std::mem::swap(&mut state.waiting, &mut waiting);
@@ -221,6 +243,39 @@ mod tests {
         lives.kill().unwrap();
         lives.wait().unwrap();
         assert_eq!(of_living.recv_timeout(SOON), Ok(Failure::Interrupted));
+    }
+
+    fn send(child: &Child, signal: i32) {
+        let pid = libc::pid_t::try_from(child.id()).unwrap();
+        // SAFETY: signals our own child, which has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// The kernel asks anew before it lets the process handle its signal.
+    #[test]
+    fn who_was_called_away_is_looked_at_at_once() {
+        let watcher = Watcher::start().unwrap();
+        let mut child = sleeper();
+        let first = stalled(&watcher, child.id());
+        // A process that is stopped keeps a signal pending, as one in such a wait does.
+        send(&child, libc::SIGSTOP);
+        let status = std::path::PathBuf::from(format!("/proc/{}/status", child.id()));
+        let start = Instant::now();
+        while !std::fs::read_to_string(&status)
+            .unwrap()
+            .contains("(stopped)")
+        {
+            assert!(start.elapsed() < SOON);
+            std::thread::yield_now();
+        }
+        send(&child, libc::SIGTERM);
+        assert_eq!(first.recv_timeout(SOON), Ok(Failure::Interrupted));
+        for _ in 0..3 {
+            let again = stalled(&watcher, child.id());
+            assert_eq!(again.try_recv(), Ok(Failure::Interrupted));
+        }
+        send(&child, libc::SIGKILL);
+        child.wait().unwrap();
     }
 
     #[test]

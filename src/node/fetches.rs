@@ -17,13 +17,15 @@ const LOOKED_UP: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 8;
 
 impl Shared {
-    /// The transfer of `id`, begun or resumed where there is none.
+    /// The transfer of `id`, if there is one already.
+    pub fn begun(&self, id: ContentId, length: u64) -> Option<Arc<Transfer>> {
+        let transfer = self.transfer(&id)?;
+        transfer.is_of(length).then_some(transfer)
+    }
+
+    /// The transfer of `id`, begun or resumed where there is none: that may have to wait for the disk.
     pub fn begin(&self, id: ContentId, length: u64) -> Result<Arc<Transfer>, Failure> {
-        let is_it = |transfer: &Transfer| {
-            let same = transfer.length == length || transfer.length_is_proven();
-            transfer.phase() != Phase::Wrong && same
-        };
-        if let Some(transfer) = self.transfer(&id).filter(|transfer| is_it(transfer)) {
+        if let Some(transfer) = self.begun(id, length) {
             return Ok(transfer);
         }
         let (partial, trouble) = match self.store.partial(&id, length) {
@@ -47,7 +49,7 @@ impl Shared {
         let (transfer, replaced) = {
             let mut transfers = lock(&self.transfers);
             let (transfer, replaced) = match transfers.get(&id) {
-                Some(other) if is_it(other) => (Arc::clone(other), None),
+                Some(other) if other.is_of(length) => (Arc::clone(other), None),
                 _ => {
                     let replaced = transfers.insert(id, Arc::clone(&fresh));
                     (fresh, replaced)
@@ -101,7 +103,7 @@ impl Shared {
                             done(Ok(info));
                         }
                     }
-                    Ok(info) => node.await_whole(id, info.length, waiter),
+                    Ok(info) => node.begin_whole(id, info.length, waiter),
                     Err(failure) => {
                         waiter.ticket.fail(failure);
                     }
@@ -110,7 +112,31 @@ impl Shared {
         );
     }
 
-    fn await_whole(&self, id: ContentId, length: u64, waiter: WholeWaiter) {
+    fn begin_whole(&self, id: ContentId, length: u64, waiter: WholeWaiter) {
+        if waiter.ticket.is_done() {
+            return;
+        }
+        if let Some(transfer) = self.begun(id, length) {
+            return self.await_whole(&transfer, waiter);
+        }
+        let Some(node) = self.me.upgrade() else {
+            waiter.ticket.fail(Failure::Stopped);
+            return;
+        };
+        let begins = Arc::clone(&node);
+        // This thread may be the one of the network, or answer programs.
+        self.aside(
+            move || begins.begin(id, length),
+            Box::new(move |begun| match begun.and_then(|begun| begun) {
+                Ok(transfer) => node.await_whole(&transfer, waiter),
+                Err(failure) => {
+                    waiter.ticket.fail(failure);
+                }
+            }),
+        );
+    }
+
+    fn await_whole(&self, transfer: &Arc<Transfer>, waiter: WholeWaiter) {
         if waiter.ticket.is_done() {
             return;
         }
@@ -118,13 +144,6 @@ impl Shared {
             waiter.ticket.fail(Failure::Stopped);
             return;
         }
-        let transfer = match self.begin(id, length) {
-            Ok(transfer) => transfer,
-            Err(failure) => {
-                waiter.ticket.fail(failure);
-                return;
-            }
-        };
         if let Some(errno) = transfer.afloat() {
             waiter.ticket.fail(Failure::Disk(errno));
             return;
@@ -132,9 +151,9 @@ impl Shared {
         match transfer.await_whole(waiter) {
             Ok(()) => {
                 let missing = transfer.complete_in_bulk(Bulk::Fetch);
-                self.want(&transfer, missing, Class::Bulk);
+                self.want(transfer, missing, Class::Bulk);
                 let whole = ByteRange::new(0, transfer.length);
-                self.want_nodes(&transfer, whole, Class::Bulk);
+                self.want_nodes(transfer, whole, Class::Bulk);
                 if self.is_stopping() {
                     transfer.fail_all(Failure::Stopped);
                 }

@@ -14,7 +14,7 @@ use super::types::{ContentInfo, Done, Failure, Verified};
 use crate::content::ContentId;
 
 /// Reads and lookups that may wait at once.
-const MAX_WAITING: usize = 16_384;
+pub(super) const MAX_WAITING: usize = 16_384;
 /// How long "nobody has it" is remembered.
 const MISS_LASTS: Duration = Duration::from_secs(1);
 /// How long it is remembered that what was sent was wrong.
@@ -26,6 +26,8 @@ pub(super) struct Lookup {
     pub askers: Vec<Asker>,
     /// The network is asked. What may be held is looked for on the disk first.
     pub sought: bool,
+    /// Somebody is to look on the disk, or does.
+    pub looking: bool,
 }
 
 pub(super) struct Asker {
@@ -80,7 +82,7 @@ impl Shared {
     }
 
     /// The same as far as neither the disk nor the index has to be asked.
-    fn known_in_memory(&self, id: ContentId) -> Option<ContentInfo> {
+    pub(super) fn known_in_memory(&self, id: ContentId) -> Option<ContentInfo> {
         if id.is_empty_content() {
             return Some(complete(id, 0));
         }
@@ -109,7 +111,7 @@ impl Shared {
     }
 
     /// Finds out whether `id` exists and how long it is. What is known in memory is told at once. What may
-    /// be held is for the disk ticker to look at, since this thread may be one that answers programs, and
+    /// be held is looked at aside, since this thread may be one that answers programs, and
     /// the disk may hang.
     pub fn lookup(&self, id: ContentId, done: Done<ContentInfo>) -> Option<Pending> {
         self.lookup_as_part(id, None, done)
@@ -152,10 +154,9 @@ impl Shared {
             if !may_be_here {
                 lookup.sought = true;
                 self.mailbox.post(Command::Find(id));
+            } else if !lookup.looking {
+                lookup.looking = self.look_aside(id);
             }
-        }
-        if may_be_here {
-            self.wake_disk_ticker();
         }
         // The last sweep of a node that stops may have come just before.
         if self.is_stopping() {
@@ -164,12 +165,47 @@ impl Shared {
         Some(Pending::new(ticket, id, self.me.clone()))
     }
 
-    /// What might have been held is not: the network is asked, if somebody waits and it is not yet.
-    pub(super) fn seek(&self, id: ContentId) {
-        if let Some(lookup) = lock(&self.lookups).get_mut(&id)
-            && !std::mem::replace(&mut lookup.sought, true)
-        {
-            self.mailbox.post(Command::Find(id));
+    /// Has what waits for content looked at that may be here by now, because it was seeded, imported, or is
+    /// other content whose hashes have been learnt. The network is asked for what is not, if it is not yet.
+    pub(super) fn look_for_held(&self) {
+        for (id, lookup) in lock(&self.lookups).iter_mut() {
+            if self.store.may_hold(id) {
+                if !lookup.looking {
+                    lookup.looking = self.look_aside(*id);
+                }
+            } else if !lookup.looking && !std::mem::replace(&mut lookup.sought, true) {
+                self.mailbox.post(Command::Find(*id));
+            }
+        }
+    }
+
+    /// Ends the lookup of what is held; waits for the disk. If it is not, the network is asked, if it is not
+    /// yet.
+    pub(super) fn end_lookup_of_held(&self, id: ContentId) {
+        let held = self.known(id).filter(|info| info.proven);
+        let lookup = {
+            let mut lookups = lock(&self.lookups);
+            if held.is_none() {
+                if let Some(lookup) = lookups.get_mut(&id) {
+                    lookup.looking = false;
+                    if !std::mem::replace(&mut lookup.sought, true) {
+                        self.mailbox.post(Command::Find(id));
+                    }
+                }
+                return;
+            }
+            if self.transfer(&id).is_none() {
+                self.mailbox.post(Command::Forget(id));
+            }
+            lookups.remove(&id)
+        };
+        let (Some(info), Some(lookup)) = (held, lookup) else {
+            return;
+        };
+        for asker in lookup.askers {
+            if let Some(done) = asker.ticket.take() {
+                done(Ok(info.clone()));
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod afloat;
+mod aside;
 mod backlog;
 mod batches;
 mod blocks;
@@ -96,6 +97,8 @@ struct Running {
 
 struct Threads {
     handles: Vec<JoinHandle<()>>,
+    /// Those that may hang with the disk, and keep nothing that has to be made durable.
+    on_disk: Vec<JoinHandle<()>>,
     to_disk: Sender<Option<crate::swarm::Ask>>,
     ticker: Sender<()>,
 }
@@ -124,6 +127,7 @@ impl Node {
         let _ = threads.to_disk.send(None);
         let _ = shared.to_keep.send(Keep::Stop);
         shared.wake_disk_ticker();
+        shared.aside.wake_all();
         // Joined on a thread of its own, because a disk that hangs must not hang us.
         let (all_ended, ended) = mpsc::channel();
         let shared = Arc::clone(shared);
@@ -140,6 +144,9 @@ impl Node {
             }
             if let Err(error) = shared.store.flush() {
                 tracing::warn!(%error, "the index could not be made durable");
+            }
+            for handle in threads.on_disk {
+                let _ = handle.join();
             }
             let _ = all_ended.send(());
         });
@@ -242,5 +249,6 @@ impl Drop for Running {
         let _ = self.shared.to_prove.send(None);
         let _ = self.shared.to_keep.send(Keep::Stop);
         self.shared.wake_disk_ticker();
+        self.shared.aside.wake_all();
     }
 }

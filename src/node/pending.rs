@@ -32,6 +32,14 @@ impl<D> Ticket<D> {
     pub fn take(&self) -> Option<D> {
         self.done.lock().unwrap_or_else(|e| e.into_inner()).take()
     }
+
+    /// Whether somebody had it.
+    pub fn is_taken(&self) -> bool {
+        self.done
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .is_none()
+    }
 }
 
 /// What can be ended without its result.
@@ -43,10 +51,7 @@ pub(super) trait Waiting: Send + Sync {
 
 impl Waiting for ReadTicket {
     fn is_done(&self) -> bool {
-        self.done
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .is_none()
+        self.is_taken()
     }
 
     fn fail(&self, failure: Failure) -> bool {
@@ -56,10 +61,7 @@ impl Waiting for ReadTicket {
 
 impl Waiting for ValueTicket<ContentInfo> {
     fn is_done(&self) -> bool {
-        self.done
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .is_none()
+        self.is_taken()
     }
 
     fn fail(&self, failure: Failure) -> bool {
@@ -69,10 +71,7 @@ impl Waiting for ValueTicket<ContentInfo> {
 
 impl Waiting for ValueTicket<Named> {
     fn is_done(&self) -> bool {
-        self.done
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .is_none()
+        self.is_taken()
     }
 
     fn fail(&self, failure: Failure) -> bool {
@@ -82,10 +81,7 @@ impl Waiting for ValueTicket<Named> {
 
 impl Waiting for ValueTicket<u64> {
     fn is_done(&self) -> bool {
-        self.done
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .is_none()
+        self.is_taken()
     }
 
     fn fail(&self, failure: Failure) -> bool {

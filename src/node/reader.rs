@@ -4,12 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::aside;
 use super::given::Given;
 use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
 use super::scratch;
 use super::shared::{Shared, io_failure};
-use super::transfer::{Admission, Bulk, Phase, Transfer};
+use super::transfer::{Admission, Asked, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure, Verify};
 use crate::content::ByteRange;
 use crate::store::{Content, Hold, Passed};
@@ -179,15 +180,22 @@ impl Reader {
     /// `done` gets exactly that many bytes or a failure. Bytes that are here are given at once, on
     /// this thread, before the call returns (then `None` is returned).
     pub fn read(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        self.read_into(false, offset, length, done)
+        self.read_into(None, offset, length, done)
     }
 
-    /// The same, for pages that others see, too: see `given`.
-    pub fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
-        self.read_into(true, offset, length, done)
+    /// The same, for pages that others see, too: see `given`. The thread `thread` waits for them, if it is
+    /// known (not 0).
+    pub fn fill(&self, thread: u32, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+        self.read_into(Some(thread), offset, length, done)
     }
 
-    fn read_into(&self, pages: bool, offset: u64, length: u32, done: DoneRead) -> Option<Pending> {
+    fn read_into(
+        &self,
+        filling: Option<u32>,
+        offset: u64,
+        length: u32,
+        done: DoneRead,
+    ) -> Option<Pending> {
         let whole = ByteRange::new(0, self.length());
         let range = ByteRange::at(offset, u64::from(length)).intersection(whole);
         if range.is_empty() {
@@ -200,14 +208,18 @@ impl Reader {
                 None
             }
             Source::Complete { content, ahead } => {
-                read_complete(content, range, done);
+                let pending = self.read_complete(content, range, done);
                 let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
-                if let Some(fresh) = fresh {
-                    content.read_ahead(fresh);
+                if let Some(fresh) = fresh
+                    && !is_in_memory(content, fresh)
+                {
+                    let content = content.clone();
+                    // A disk that has too much to do makes wait whoever has more for it.
+                    self.node.aside_some_time(move || content.read_ahead(fresh));
                 }
-                None
+                pending
             }
             Source::Arriving {
                 transfer,
@@ -217,8 +229,8 @@ impl Reader {
                 ahead,
                 ..
             } => {
-                let given = if pages { in_pages } else { given };
-                let pending = self.read_arriving(transfer, given, range, done);
+                let given = if filling.is_some() { in_pages } else { given };
+                let pending = self.read_arriving(transfer, given, filling, range, done);
                 if transfer.phase() == Phase::Arriving {
                     self.read_ahead(transfer, *number, ahead, range);
                 }
@@ -227,10 +239,51 @@ impl Reader {
         }
     }
 
+    /// Reads what the kernel has in memory at once; what has to come from the disk, aside.
+    fn read_complete(
+        &self,
+        content: &Content,
+        range: ByteRange,
+        done: DoneRead,
+    ) -> Option<Pending> {
+        let mut done = Some(done);
+        scratch::with(range.len(), |buffer| {
+            let read = match aside::may_wait() {
+                true => content.read_at(range.start, buffer).map(Some),
+                false => content.read_at_nowait(range.start, buffer),
+            };
+            if let Some(read) = read.transpose()
+                && let Some(done) = done.take()
+            {
+                give_complete(content, buffer, read, done);
+            }
+        });
+        // Whoever takes it is the one who ends the read.
+        let done = Arc::new(Mutex::new(Some(done?)));
+        let take =
+            |done: &Mutex<Option<DoneRead>>| done.lock().map_or(None, |mut done| done.take());
+        let (content, by_work) = (content.clone(), Arc::clone(&done));
+        let work = move || {
+            scratch::with(range.len(), |buffer| {
+                let read = content.read_at(range.start, buffer);
+                if let Some(done) = take(&by_work) {
+                    give_complete(&content, buffer, read, done);
+                }
+            });
+        };
+        let ended = move |ended: Result<(), Failure>| {
+            if let (Err(failure), Some(done)) = (ended, take(&done)) {
+                done(Err(failure));
+            }
+        };
+        self.node.aside(work, Box::new(ended))
+    }
+
     fn read_arriving(
         &self,
         transfer: &Arc<Transfer>,
         given: &Arc<Mutex<Given>>,
+        filling: Option<u32>,
         range: ByteRange,
         done: DoneRead,
     ) -> Option<Pending> {
@@ -238,10 +291,14 @@ impl Reader {
             done(Err(Failure::Stopped));
             return None;
         }
-        let deadline = Instant::now() + self.node.config.read_timeout;
+        let asked = Asked {
+            now: Instant::now(),
+            limit: self.node.config.read_timeout,
+            filling,
+        };
         let mut done = Some(done);
         let mut ticket = None;
-        let admission = transfer.admit(range, given, deadline, || {
+        let admission = transfer.admit(range, given, asked, || {
             let made = Ticket::new(done.take().unwrap_or_else(|| Box::new(|_| {})));
             ticket = Some(Arc::clone(&made));
             made
@@ -304,23 +361,29 @@ impl Drop for Reader {
     fn drop(&mut self) {
         if let Source::Arriving {
             transfer, number, ..
-        } = &self.source
+        } = std::mem::replace(&mut self.source, Source::Empty)
         {
-            transfer.detach_reader(*number);
+            transfer.detach_reader(number);
             if transfer.phase() == Phase::Arriving {
-                self.node.want_anew(transfer);
+                self.node.want_anew(&transfer);
             }
+            self.node.done_with(transfer);
         }
     }
 }
 
-fn read_complete(content: &Content, range: ByteRange, done: DoneRead) {
-    scratch::with(range.len(), |buffer| {
-        match content.read_at(range.start, buffer) {
-            // A seeded file may have changed since it was opened.
-            Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
-            Ok(_) => done(Err(Failure::WrongContent)),
-            Err(error) => done(Err(io_failure(&error))),
-        }
-    });
+/// Whether the kernel has both ends of `range` in memory, and so the rest, probably.
+fn is_in_memory(content: &Content, range: ByteRange) -> bool {
+    let has = |at| matches!(content.read_at_nowait(at, &mut [0]), Ok(Some(1)));
+    has(range.start) && has(range.end.saturating_sub(1))
+}
+
+/// Ends the read of complete content that has `read` so much into `buffer`.
+fn give_complete(content: &Content, buffer: &[u8], read: std::io::Result<usize>, done: DoneRead) {
+    match read {
+        // A seeded file may have changed since it was opened.
+        Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
+        Ok(_) => done(Err(Failure::WrongContent)),
+        Err(error) => done(Err(io_failure(&error))),
+    }
 }

@@ -22,6 +22,7 @@ use std::time::Instant;
 
 use lru::LruCache;
 
+use super::aside::Aside;
 use super::backlog::Backlog;
 use super::claims::Claim;
 use super::lookups::{Lookup, complete};
@@ -69,6 +70,7 @@ pub(super) struct Shared {
     pub to_keep: Sender<Keep>,
     pub disk_ticker: SyncSender<()>,
     pub backlog: Backlog,
+    pub aside: Aside,
     pub stopping: AtomicBool,
     pub transfers: Mutex<HashMap<ContentId, Arc<Transfer>>>,
     /// Partial content of earlier runs that nobody has opened yet, by length.
@@ -147,6 +149,7 @@ impl Shared {
             to_keep,
             disk_ticker,
             backlog: Backlog::default(),
+            aside: Aside::default(),
             stopping: AtomicBool::new(false),
             transfers: Mutex::default(),
             left_over: Mutex::new(left_over),
@@ -275,7 +278,7 @@ impl Shared {
             .values()
             .map(|lookup| lookup.askers.len())
             .sum();
-        lookups + self.waiting_for_bytes()
+        lookups + self.aside.waiting() + self.waiting_for_bytes()
     }
 
     /// Reads and fetches that wait.
@@ -315,6 +318,7 @@ impl Shared {
         for asker in lookups.into_iter().flat_map(|lookup| lookup.askers) {
             asker.ticket.fail(Failure::Stopped);
         }
+        self.expire_aside(None);
         self.expire_names(None);
         self.expire_streams(None);
         for transfer in self.transfers() {

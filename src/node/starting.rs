@@ -13,7 +13,9 @@ use super::network::Network;
 use super::shared::{Queues, Shared};
 use super::socket::Socket;
 use super::types::{BOOTSTRAP, Config, StartError};
-use super::{Node, Running, Threads, disk_ticker, keeper, network, prover, server, ticker, writer};
+use super::{
+    Node, Running, Threads, aside, disk_ticker, keeper, network, prover, server, ticker, writer,
+};
 use crate::content::PublicKey;
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
@@ -98,8 +100,9 @@ impl Node {
             Arc::clone(&disk_asks),
         );
 
-        let mut handles = Vec::new();
-        let mut start = |name: &str, run: Box<dyn FnOnce(&Shared) + Send>| {
+        let (mut handles, mut on_disk) = (Vec::new(), Vec::new());
+        type Run = Box<dyn FnOnce(&Shared) + Send>;
+        let start = |handles: &mut Vec<_>, name: &str, run: Run| {
             let shared = Arc::clone(&shared);
             let handle = std::thread::Builder::new()
                 .name(name.to_owned())
@@ -107,28 +110,37 @@ impl Node {
             handle.map(|handle| handles.push(handle))
         };
         let all: io::Result<()> = (|| {
-            start("network", Box::new(move |_| network.run()))?;
+            start(&mut handles, "network", Box::new(move |_| network.run()))?;
             start(
+                &mut handles,
                 "writer",
                 Box::new(move |shared| writer::run(shared, &arrived)),
             )?;
             start(
+                &mut handles,
                 "prover",
                 Box::new(move |shared| prover::run(shared, &proving, &again)),
             )?;
             start(
+                &mut handles,
                 "keeper",
                 Box::new(move |shared| keeper::run(shared, &keeping)),
             )?;
             start(
+                &mut handles,
                 "server",
                 Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
             )?;
+            for _ in 0..aside::THREADS {
+                start(&mut on_disk, "aside", Box::new(aside::run))?;
+            }
             start(
+                &mut on_disk,
                 "disk ticker",
                 Box::new(move |shared| disk_ticker::run(shared, &disk_ticks)),
             )?;
             start(
+                &mut handles,
                 "ticker",
                 Box::new(move |shared| ticker::run(shared, &ticks)),
             )
@@ -140,6 +152,7 @@ impl Node {
             started,
             threads: Mutex::new(Some(Threads {
                 handles,
+                on_disk,
                 to_disk,
                 ticker,
             })),

@@ -44,7 +44,8 @@ pub(super) struct Still {
     /// For the writer.
     pub arrived: Receiver<Arrival>,
     _proving: Receiver<Option<Arc<Transfer>>>,
-    _keeping: Receiver<Keep>,
+    /// For the keeper.
+    pub keeping: Receiver<Keep>,
     _disk_ticks: Receiver<()>,
     _socket: Socket,
     _folder: TempDir,
@@ -75,7 +76,7 @@ impl Still {
             shared,
             arrived,
             _proving: proving,
-            _keeping: keeping,
+            keeping,
             _disk_ticks: disk_ticks,
             _socket: socket,
             _folder: folder,

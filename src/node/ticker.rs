@@ -55,27 +55,13 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
             shared.mailbox.post(Command::Moved);
         }
         shared.wake_disk_ticker();
+        shared.look_for_held();
         shared.end_overdue_lookups(now);
+        shared.expire_aside(Some(now));
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
         for transfer in shared.transfers() {
-            let (mut released, changed) = transfer.expire(now, shared.config.read_timeout);
-            for whole in std::mem::take(&mut released.wholes) {
-                if let Some(done) = whole.ticket.take() {
-                    done(Err(super::Failure::TimedOut));
-                }
-            }
-            shared.release(&transfer, released);
-            if changed {
-                shared.want_anew(&transfer);
-            }
-            if let Some(since) = transfer.stalled_since(now, TRIAL) {
-                transfer.note_retry();
-                // What has come may wait for the disk. The writer knows, and goes on with `ask_anew`.
-                let again = Arc::clone(&transfer);
-                let _ = shared.arrivals.send(Arrival::Stalled(again, since));
-            }
-            shared.done_with(transfer);
+            shared.look_after(transfer, now);
         }
         shared.drop_idle(now, IDLE);
         if now >= count_at {
@@ -92,6 +78,28 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
 }
 
 impl Shared {
+    /// Ends what waits for a transfer beyond its limit, and sees to it that what does not come is asked for
+    /// again.
+    fn look_after(&self, transfer: Arc<Transfer>, now: Instant) {
+        let (mut released, changed) = transfer.expire(now, self.config.read_timeout);
+        for whole in std::mem::take(&mut released.wholes) {
+            if let Some(done) = whole.ticket.take() {
+                done(Err(super::Failure::TimedOut));
+            }
+        }
+        self.release(&transfer, released);
+        if changed {
+            self.want_anew(&transfer);
+        }
+        if let Some(since) = transfer.stalled_since(now, TRIAL) {
+            transfer.note_retry();
+            // What has come may wait for the disk. The writer knows, and goes on with `ask_anew`.
+            let again = Arc::clone(&transfer);
+            let _ = self.arrivals.send(Arrival::Stalled(again, since));
+        }
+        self.done_with(transfer);
+    }
+
     /// Asks everybody for all that is wanted of a transfer for which nothing comes. Not before all that
     /// did come is written: with a disk that takes seconds it looks the same, and to ask for it again
     /// would fetch it twice, and to ask those who were found to lie would bring what is wrong.
@@ -108,6 +116,7 @@ impl Shared {
     /// Gives everybody who waits so much longer.
     fn postpone_limits(&self, by: Duration) {
         self.postpone_lookups(by);
+        self.postpone_aside(by);
         for transfer in self.transfers() {
             transfer.postpone_limits(by);
         }
@@ -130,6 +139,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
     use super::super::messages::Arrival;
+    use super::super::shared::lock;
     use super::super::still::Still;
     use super::super::writer;
     use super::*;
@@ -186,6 +196,24 @@ mod tests {
     #[test]
     fn what_waits_for_the_disk_is_not_fetched_again() {
         assert!(fetched_again(40_960).is_empty());
+    }
+
+    /// Closing a file takes as long as the disk likes, and the ticker keeps everybody's limits.
+    #[test]
+    fn what_ends_while_the_ticker_looks_at_it_is_left_to_the_keeper() {
+        let still = Still::new();
+        let id = ContentId::sha256([9; 32]);
+        let transfer = still.shared.begin(id, LENGTH).unwrap();
+        let left_to_the_keeper = || still.keeping.try_iter().collect::<Vec<_>>();
+        // As long as others have it, it is theirs.
+        still
+            .shared
+            .look_after(Arc::clone(&transfer), Instant::now());
+        assert!(left_to_the_keeper().is_empty());
+        lock(&still.shared.transfers).clear();
+        still.shared.look_after(transfer, Instant::now());
+        let left = left_to_the_keeper();
+        assert!(matches!(&left[..], [Keep::Ended(last)] if last.id == id));
     }
 
     #[test]

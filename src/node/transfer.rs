@@ -1,6 +1,7 @@
 //! One piece of content on its way: what is here, who waits for what, what is proven.
 
 mod afloat;
+mod again;
 mod doubts;
 mod leaves;
 mod limits;
@@ -28,6 +29,8 @@ use crate::store::Partial;
 
 use afloat::Afloat;
 pub(super) use afloat::LetGo;
+pub(super) use again::Asked;
+use again::EndedLately;
 pub(super) use leaves::NextCheck;
 pub(super) use story::Story;
 
@@ -51,6 +54,8 @@ struct ReadWaiter {
     ticket: Arc<ReadTicket>,
     given: Arc<Mutex<Given>>,
     deadline: Instant,
+    /// If it is for pages: the thread that waits for them.
+    filling: Option<u32>,
 }
 
 /// Somebody who waits for all of it.
@@ -100,6 +105,7 @@ struct State {
     /// Whether the prover has it in its queue.
     queued_for_proof: bool,
     waiters: Vec<ReadWaiter>,
+    ended_lately: EndedLately,
     wholes: Vec<WholeWaiter>,
     ahead: Ahead,
     /// Whether all of it is wanted because a handle reads on to its end.
@@ -262,6 +268,7 @@ impl Transfer {
                 epoch: 0,
                 queued_for_proof: false,
                 waiters: Vec::new(),
+                ended_lately: EndedLately::default(),
                 wholes: Vec::new(),
                 ahead: Ahead::new(),
                 bulk_for_handles: false,
@@ -289,6 +296,12 @@ impl Transfer {
     /// How leaves are verified as they arrive; held while a group of them is.
     pub fn leaves(&self) -> MutexGuard<'_, Option<Leaves>> {
         self.leaves.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Whether it is the one of content of this length.
+    pub fn is_of(&self, length: u64) -> bool {
+        let same = self.length == length || self.length_is_proven();
+        self.phase() != Phase::Wrong && same
     }
 
     pub fn phase(&self) -> Phase {
@@ -339,7 +352,7 @@ impl Transfer {
         &self,
         range: ByteRange,
         given: &Arc<Mutex<Given>>,
-        deadline: Instant,
+        asked: Asked,
         ticket: impl FnOnce() -> Arc<ReadTicket>,
     ) -> Admission {
         let mut state = self.state();
@@ -361,11 +374,15 @@ impl Transfer {
         if let Some(failure) = never {
             return Admission::Fails(failure);
         }
+        let Some(deadline) = state.deadline(range, asked) else {
+            return Admission::Fails(Failure::TimedOut);
+        };
         state.waiters.push(ReadWaiter {
             range,
             ticket: ticket(),
             given: Arc::clone(given),
             deadline,
+            filling: asked.filling,
         });
         let wanted = state.wanted_for(given, range, self.length);
         Admission::Waits(state.lacking(wanted))

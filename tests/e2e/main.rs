@@ -6,6 +6,7 @@ mod common;
 mod borrowed;
 mod changing;
 mod explain;
+mod faults;
 mod flooded;
 mod folder;
 mod full_disk;

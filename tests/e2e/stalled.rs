@@ -14,9 +14,18 @@ const PROMPT: Duration = Duration::from_secs(3);
 
 /// A mount whose only source has died after a little of `content`.
 fn stalled(place: &Place, more: &[&str]) -> (Mounted, PythonPeer, Sample) {
+    stalled_after(place, "20", more)
+}
+
+/// A mount whose only source has died after so many answers of `content`.
+pub fn stalled_after(place: &Place, answers: &str, more: &[&str]) -> (Mounted, PythonPeer, Sample) {
     let folder = place.folder("folder");
     let file = place.file("folder/content", 30 << 20);
-    let peer = PythonPeer::serve(&folder, &place.path("peer.json"), &["--silent-after", "20"]);
+    let peer = PythonPeer::serve(
+        &folder,
+        &place.path("peer.json"),
+        &["--silent-after", answers],
+    );
     let settings = Settings::new(place.path("store"))
         .peer(peer.address)
         .with(more);

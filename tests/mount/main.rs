@@ -3,6 +3,8 @@
 mod mount_support;
 
 mod crowds;
+mod disks;
+mod faults;
 mod files;
 mod folders;
 mod fs;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use crate::node_support::{Place, assert_same, bytes, get, read, wait};
+use crate::node_support::{Place, SOON, assert_same, bytes, get, read, wait};
 use cjp2pfs::content::{ByteRange, ContentId};
 use cjp2pfs::store::Content;
 
@@ -76,5 +76,45 @@ fn reading_onward_brings_what_comes_and_gives_the_right_bytes() {
     }
     wait("what comes is brought", || {
         is_cached(&content, (3 << 20) + 5).then_some(())
+    });
+}
+
+/// The threads that answer programs are few, and a disk may hang.
+#[test]
+fn what_has_to_come_from_the_disk_holds_up_no_thread_of_programs() {
+    let data = bytes("from the disk", LENGTH);
+    let place = Place::new();
+    let digests = place.hold(&data);
+    let path = place.path().join(digests.sha256.to_string());
+    let node = place.start(&[], |_| {});
+    let id = ContentId::sha256(digests.sha256.0);
+    let content = node.store().open_content(&id).unwrap().unwrap();
+    let reader = get(&node, id);
+    let read_at = |offset: usize| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let right = data[offset..][..1000].to_vec();
+        let pending = reader.read(
+            offset as u64,
+            1000,
+            Box::new(move |read| {
+                assert_same(read.unwrap(), &right);
+                let _ = tell.send(std::thread::current().id());
+            }),
+        );
+        (pending, told.recv_timeout(SOON).expect("a read ends"))
+    };
+    if !is_cached(&content, 5000) {
+        println!("skipped: this file system does not tell what is in memory");
+        return;
+    }
+    let (pending, by) = read_at(5000);
+    assert!(pending.is_none() && by == std::thread::current().id());
+    if !can_forget(&path, &content) {
+        return;
+    }
+    let (pending, by) = read_at(LENGTH / 2);
+    assert!(pending.is_some() && by != std::thread::current().id());
+    wait("it has ended", || {
+        pending.as_ref().unwrap().is_done().then_some(())
     });
 }

@@ -11,6 +11,7 @@ const TAIL: u64 = 4096 * 24;
 fn fill(reader: &Reader, offset: u64, length: u64) -> Result<Vec<u8>, Failure> {
     let (tell, told) = mpsc::channel();
     let _pending = reader.fill(
+        0,
         offset,
         u32::try_from(length).unwrap(),
         Box::new(move |end| {

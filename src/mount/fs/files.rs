@@ -10,12 +10,12 @@ use super::super::handles::Fh;
 use super::super::ino::Ino;
 use super::super::inodes::{OpenMode, Passage};
 use super::super::source::{Reading, Source};
-use super::{FileSystem, OpenFile, Opened, Opening, Read};
-use crate::node::Failure;
+use super::{FileSystem, OpenFile, Opened, Opening};
+use crate::node::{DoneRead, Failure};
 
 impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
-    /// Opens a file for reading, for the thread `pid`. Waits only where the source has forgotten
-    /// the content and has to look for it again.
+    /// Opens a file for reading, for the thread `pid`. Waits for the disk, or where the source has
+    /// forgotten the content and has to look for it again.
     pub fn open(self: &Arc<Self>, ino: Ino, pid: u32, opening: impl Opening<K>) {
         if self.is_folder(ino) {
             return opening.done(Err(Errno::EISDIR));
@@ -35,20 +35,22 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             Ok(None) => {}
             Err(errno) => return opening.done(Err(errno)),
         }
-        match self.source.open(id) {
-            Ok(reader) => {
-                let opened = self.opened(ino, reader, &opening);
-                opening.done(opened);
-            }
-            Err(Failure::NotFound) => self.find(id, pid, move |fs, found| {
-                let opened = found.and_then(|_| {
-                    let reader = fs.source.open(id).map_err(Errno::of_lookup)?;
-                    fs.opened(ino, reader, &opening)
-                });
-                opening.done(opened);
+        self.open_content(id, pid, move |fs, reader| match reader {
+            Err(Failure::NotFound) => fs.find(id, pid, move |fs, found| match found {
+                Ok(_) => {
+                    fs.open_content(id, pid, move |fs, reader| fs.finish(ino, reader, opening))
+                }
+                Err(errno) => opening.done(Err(errno)),
             }),
-            Err(failure) => opening.done(Err(Errno::of_lookup(failure))),
-        }
+            reader => fs.finish(ino, reader, opening),
+        });
+    }
+
+    fn finish(&self, ino: Ino, reader: Result<S::Reader, Failure>, opening: impl Opening<K>) {
+        let opened = reader
+            .map_err(Errno::of_open)
+            .and_then(|reader| self.opened(ino, reader, &opening));
+        opening.done(opened);
     }
 
     fn opened(
@@ -114,7 +116,8 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
-        self.read_by(S::Reader::read, fh, offset, length, pid, done);
+        let read = |reader: &S::Reader, done| reader.read(offset, length, done);
+        self.read_by(read, fh, offset, length, pid, done);
     }
 
     /// The same, for pages that other processes see, too.
@@ -122,11 +125,13 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     where
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
-        self.read_by(S::Reader::fill, fh, offset, length, pid, done);
+        let fill = |reader: &S::Reader, done| reader.fill(pid, offset, length, done);
+        self.read_by(fill, fh, offset, length, pid, done);
     }
 
-    fn read_by<D>(&self, read: Read<S>, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
+    fn read_by<R, D>(&self, read: R, fh: Fh, offset: u64, length: u32, pid: u32, done: D)
     where
+        R: FnOnce(&S::Reader, DoneRead) -> Option<S::Waiting>,
         D: FnOnce(Result<&[u8], Errno>) + Send + 'static,
     {
         let file = self.files.get(fh);
@@ -142,8 +147,6 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             .min(u64::from(length));
         let waiting = read(
             reader,
-            offset,
-            length,
             Box::new(move |read| {
                 done(match read {
                     // Too little would be taken for the end of the file, or for zeros.

@@ -1,11 +1,13 @@
 //! Open folders.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::super::attributes::Attributes;
 use super::super::errno::Errno;
 use super::super::folders::{
-    Entry, LISTING_LIMIT, Listing, OpenFolder, listing_at, published_entry,
+    Entry, LISTING_LIMIT, Listing, Looked, OpenFolder, is_to_prepare, listing_at, prepared,
+    published_entry,
 };
 use super::super::handles::Fh;
 use super::super::ino::Ino;
@@ -16,7 +18,6 @@ use super::super::source::Source;
 use super::FileSystem;
 use crate::content::ContentId;
 use crate::content::listing::What;
-use crate::node::ContentInfo;
 
 impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// Opens a folder, for the thread `pid`. Waits only for a published one whose listing is not
@@ -34,7 +35,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             return done(Err(Errno::ENOENT));
         }
         if ino == Ino::LATEST || ino == Ino::STREAM || place.is_some() {
-            let listing = Mutex::new(None);
+            let listing = Mutex::default();
             return done(Ok(self.folders.insert(OpenFolder::Place {
                 ino,
                 place,
@@ -95,15 +96,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
 
     /// Tells the kernel of what lies before `position` in such a folder, if it is one.
     fn tell_place(&self, open: &OpenFolder, position: u64) -> Option<Attributes> {
-        let OpenFolder::Place {
-            ino,
-            place,
-            listing,
-        } = open
-        else {
+        let OpenFolder::Place { .. } = open else {
             return None;
         };
-        let listing = listing_at(listing, position, || self.look_into(*ino, place.as_ref()));
+        let listing = self.listing(open, position)?;
         // After `.` and `..`.
         let at = usize::try_from(position.checked_sub(3)?).ok()?;
         Some(match listing.places.get(at)? {
@@ -119,6 +115,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     /// What is in a folder of the tree of names, now.
     fn look(&self, folder: Folder) -> Listing {
         let (mut named, mut contents) = (Vec::new(), Vec::new());
+        let mut files = HashMap::new();
         match folder {
             Folder::Latest | Folder::Stream => {}
             Folder::Root | Folder::Blake3 => contents = self.source.contents(LISTING_LIMIT),
@@ -135,11 +132,14 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
                         let Some(info) = self.source.info(one.id) else {
                             continue;
                         };
+                        let ino = Ino::of_content(&one.id);
+                        let (length, lasting) = (info.length, info.proven);
+                        files.insert(ino, info);
                         Attributes {
-                            ino: Ino::of_content(&one.id),
+                            ino,
                             folder: false,
-                            length: info.length,
-                            lasting: info.proven,
+                            length,
+                            lasting,
                             listed: None,
                         }
                     };
@@ -147,7 +147,45 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
                 }
             }
         }
-        Listing::new(folder, named, contents)
+        let mut listing = Listing::new(folder, named, contents);
+        listing.files = files;
+        listing
+    }
+
+    /// What an open folder of the tree of names shows is looked at for the thread `pid`, if it is to be shown
+    /// from `position` on and is not known. What follows waits for nothing.
+    pub fn prepare<D>(self: &Arc<Self>, fh: Fh, position: u64, pid: u32, done: D)
+    where
+        D: FnOnce(Result<(), Errno>) + Send + 'static,
+    {
+        let Some(open) = self.folders.get(fh) else {
+            return done(Err(Errno::EBADF));
+        };
+        let looked = looked_at(&open);
+        if !looked.is_some_and(|looked| is_to_prepare(looked, position)) {
+            return done(Ok(()));
+        }
+        let look = move |fs: &Self| {
+            if let Some(looked) = looked_at(&open) {
+                prepared(looked, fs.look_at(&open));
+            }
+        };
+        self.aside(pid, look, |_, looked| done(looked.map_err(Errno::of_read)));
+    }
+
+    /// What is in an open folder of the tree of names, now.
+    fn look_at(&self, open: &OpenFolder) -> Listing {
+        match open {
+            OpenFolder::Fixed { folder, .. } => self.look(*folder),
+            OpenFolder::Place { ino, place, .. } => self.look_into(*ino, place.as_ref()),
+            OpenFolder::Published { .. } => Listing::default(),
+        }
+    }
+
+    /// What `open` held when it was looked at, for what is at `position`; `None`: what it holds is fixed.
+    fn listing(&self, open: &OpenFolder, position: u64) -> Option<Arc<Listing>> {
+        let looked = looked_at(open)?;
+        Some(listing_at(looked, position, || self.look_at(open)))
     }
 
     /// Lists an open folder from `position` on: calls `add` with each entry and the position after
@@ -159,19 +197,7 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         mut add: impl FnMut(u64, &Entry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let folder = self.folders.get(fh).ok_or(Errno::EBADF)?;
-        let fixed = match &*folder {
-            OpenFolder::Fixed { folder, listing } => {
-                Some(listing_at(listing, position, || self.look(*folder)))
-            }
-            OpenFolder::Place {
-                ino,
-                place,
-                listing,
-            } => Some(listing_at(listing, position, || {
-                self.look_into(*ino, place.as_ref())
-            })),
-            OpenFolder::Published { .. } => None,
-        };
+        let fixed = self.listing(&folder, position);
         let entry = |position| match (&fixed, &*folder) {
             (Some(listing), _) => listing.entry(position),
             (None, OpenFolder::Published { spot, tree }) => published_entry(tree, *spot, position),
@@ -217,10 +243,9 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
                 },
                 // A seeded file.
                 (Entry::Named(_, attributes), None) if !attributes.folder => {
-                    match self.seeded_info(entry) {
-                        Some(info) => self.inodes.listed(&info),
-                        None => *attributes,
-                    }
+                    let listing = placed.and_then(|open| self.listing(open, position));
+                    let info = listing.and_then(|it| it.files.get(&attributes.ino).cloned());
+                    info.map_or(*attributes, |info| self.inodes.listed(&info))
                 }
                 (Entry::Named(_, attributes), None) => *attributes,
             };
@@ -232,14 +257,16 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         })
     }
 
-    fn seeded_info(&self, entry: &Entry<'_>) -> Option<ContentInfo> {
-        let all = self.source.seeding();
-        let one = entry.with_name(|name| all.into_iter().find(|one| one.name == name))?;
-        self.source.info(one.id)
-    }
-
     /// Closes a folder.
     pub fn close_folder(&self, fh: Fh) {
         self.folders.remove(fh);
+    }
+}
+
+/// Where what an open folder held is noted, if that can change.
+fn looked_at(open: &OpenFolder) -> Option<&Mutex<Looked>> {
+    match open {
+        OpenFolder::Fixed { listing, .. } | OpenFolder::Place { listing, .. } => Some(listing),
+        OpenFolder::Published { .. } => None,
     }
 }

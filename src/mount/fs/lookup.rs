@@ -50,20 +50,27 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             Ok(Name::Folder(folder)) => done(Ok(Attributes::folder(Ino::of_folder(folder)))),
             Ok(Name::Content(id)) => self.lookup_content(id, pid, done),
             Ok(Name::Published(id)) => self.lookup_way(Way::Id(id), pid, done),
-            Ok(Name::Seeded) => {
-                let all = self.source.seeding();
-                match all
-                    .into_iter()
-                    .find(|one| one.name.as_bytes() == name.as_bytes())
-                {
-                    None => done(Err(Errno::ENOENT)),
-                    Some(one) if one.folder => {
-                        self.lookup_way(Way::Seeding(one.name, one.id), pid, done);
-                    }
-                    Some(one) => self.lookup_content(one.id, pid, done),
-                }
-            }
+            Ok(Name::Seeded) => self.lookup_seeded(name, pid, done),
         }
+    }
+
+    fn lookup_seeded<D>(self: &Arc<Self>, name: &OsStr, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Attributes, Errno>) + Send + 'static,
+    {
+        let name = name.as_bytes().to_owned();
+        let find = move |fs: &Self| {
+            let mut all = fs.source.seeding().into_iter();
+            all.find(|one| one.name.as_bytes() == name)
+        };
+        self.aside(pid, find, move |fs, found| match found {
+            Err(failure) => done(Err(Errno::of_read(failure))),
+            Ok(None) => done(Err(Errno::ENOENT)),
+            Ok(Some(one)) if one.folder => {
+                fs.lookup_way(Way::Seeding(one.name, one.id), pid, done);
+            }
+            Ok(Some(one)) => fs.lookup_content(one.id, pid, done),
+        });
     }
 
     fn lookup_content<D>(self: &Arc<Self>, id: ContentId, pid: u32, done: D)

@@ -33,16 +33,19 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         });
     }
 
-    /// Whether content is the listing of a folder, as far as that can be told at once.
-    pub(super) fn is_listing(&self, info: &ContentInfo) -> Option<bool> {
+    /// Whether content is the listing of a folder, as far as that is known.
+    fn is_known_listing(&self, info: &ContentInfo) -> Option<bool> {
         if self.published.tree(&info.id).is_some() {
             return Some(true);
         }
-        if info.length > MAX_LISTING || self.published.is_file(&info.id) {
-            return Some(false);
-        }
-        if !info.proven {
-            return None;
+        (info.length > MAX_LISTING || self.published.is_file(&info.id)).then_some(false)
+    }
+
+    /// The same, as far as that can be told without waiting for more than the disk.
+    pub(super) fn is_listing(&self, info: &ContentInfo) -> Option<bool> {
+        let known = self.is_known_listing(info);
+        if known.is_some() || !info.proven {
+            return known;
         }
         let reader = self.source.open(info.id).ok()?;
         let (head, read) = mpsc::channel();
@@ -62,27 +65,31 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
         D: FnOnce(Result<Option<Arc<Tree>>, Errno>) + Send + 'static,
     {
         let id = info.id;
-        match self.is_listing(&info) {
+        match self.is_known_listing(&info) {
             Some(false) => return done(Ok(None)),
             Some(true) => return self.with_tree_unless_broken(id, pid, done),
             None => {}
         }
-        let reader = match self.source.open(id) {
-            Ok(reader) => reader,
-            Err(failure) => return done(Err(Errno::of_lookup(failure))),
-        };
-        let fs = Arc::clone(self);
-        let read = move |head: Result<&[u8], Failure>| match head {
-            Ok(head) if Listing::is_announced(head) => fs.with_tree_unless_broken(id, pid, done),
-            Ok(_) => {
-                fs.published.note_file(id);
-                done(Ok(None));
+        self.open_content(id, pid, move |fs, reader| {
+            let reader = match reader {
+                Ok(reader) => reader,
+                Err(failure) => return done(Err(Errno::of_open(failure))),
+            };
+            let read_by = Arc::clone(fs);
+            let read = move |head: Result<&[u8], Failure>| match head {
+                Ok(head) if Listing::is_announced(head) => {
+                    read_by.with_tree_unless_broken(id, pid, done);
+                }
+                Ok(_) => {
+                    read_by.published.note_file(id);
+                    done(Ok(None));
+                }
+                Err(failure) => done(Err(Errno::of_read(failure))),
+            };
+            if let Some(waiting) = reader.read(0, HEAD, Box::new(read)) {
+                fs.watcher.watch(pid, waiting);
             }
-            Err(failure) => done(Err(Errno::of_read(failure))),
-        };
-        if let Some(waiting) = reader.read(0, HEAD, Box::new(read)) {
-            self.watcher.watch(pid, waiting);
-        }
+        });
     }
 
     /// What begins as a listing and is none is a file like any other.

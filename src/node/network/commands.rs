@@ -21,7 +21,7 @@ impl Network {
                         self.swarm.want(now, id, range, class);
                     }
                 }
-                Command::WantAnew(transfer) => self.want_anew(now, &transfer),
+                Command::WantAnew(transfer) => self.want_anew(now, transfer),
                 Command::Resume(id, length, held) => self.swarm.resume(now, id, length, held),
                 Command::LengthIsProven(id, length) => self.swarm.prove_length(id, length),
                 Command::Rest(id) => self.swarm.rest(id),
@@ -80,15 +80,18 @@ impl Network {
 
     /// Wants of a transfer just what it wants at this moment. It is asked here, on the thread that
     /// wants are posted to, so that no want that was posted meanwhile is undone.
-    fn want_anew(&mut self, now: Time, transfer: &Arc<Transfer>) {
+    fn want_anew(&mut self, now: Time, transfer: Arc<Transfer>) {
         let id = transfer.id;
         let current = self.shared.transfer(&id);
-        if current.is_some_and(|current| !Arc::ptr_eq(&current, transfer)) {
-            return;
+        let is_it = |current: &Arc<Transfer>| Arc::ptr_eq(current, &transfer);
+        if current.as_ref().is_none_or(is_it) {
+            self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
+            for (range, class) in transfer.wants() {
+                self.swarm.want(now, id, range, class);
+            }
         }
-        self.swarm.unwant(id, ByteRange::new(0, u64::MAX));
-        for (range, class) in transfer.wants() {
-            self.swarm.want(now, id, range, class);
+        for transfer in current.into_iter().chain([transfer]) {
+            self.shared.done_with(transfer);
         }
     }
 

@@ -1,7 +1,6 @@
 //! What ends because time passes: reads at their limit, fetches that stand still, content that nobody
 //! needs any more.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Phase, Released, Transfer};
@@ -17,19 +16,17 @@ impl Transfer {
         let before = state.waiters.len();
         let stalled = now.saturating_duration_since(state.progress_at) >= read_timeout;
         let all_here = state.present.bytes() == self.length;
-        state.waiters.retain(|waiter| {
+        for waiter in std::mem::take(&mut state.waiters) {
             if waiter.ticket.is_done() {
-                return false;
+                state.ended_lately.note(&waiter, now, false);
+            } else if now < waiter.deadline || (all_here && !stalled) {
+                // With all bytes here a read waits for the hash only, which goes on by itself.
+                state.waiters.push(waiter);
+            } else {
+                state.ended_lately.note(&waiter, now, true);
+                released.failed.push((Failure::TimedOut, waiter.ticket));
             }
-            // With all bytes here a read waits for the hash only, which goes on by itself.
-            if now < waiter.deadline || (all_here && !stalled) {
-                return true;
-            }
-            released
-                .failed
-                .push((Failure::TimedOut, Arc::clone(&waiter.ticket)));
-            false
-        });
+        }
         let mut changed = state.waiters.len() != before;
         let wholes = state.wholes.len();
         state.wholes.retain(|whole| !whole.ticket.is_done());

@@ -1,5 +1,7 @@
 //! A transfer alone, without threads or a network: who may be given what, and when.
 
+mod again;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,11 +50,23 @@ impl Scene {
     }
 
     fn read_until(&self, handle: usize, range: ByteRange, deadline: Instant) -> Admission {
+        let now = Instant::now();
+        let limit = deadline.saturating_duration_since(now);
+        let filling = None;
+        let asked = Asked {
+            now,
+            limit,
+            filling,
+        };
+        self.ask(handle, range, asked)
+    }
+
+    fn ask(&self, handle: usize, range: ByteRange, asked: Asked) -> Admission {
         let range = range.intersection(ByteRange::new(0, self.transfer.length));
         let ends = Arc::clone(&self.ends);
         let admission = self
             .transfer
-            .admit(range, &self.handles[handle], deadline, || {
+            .admit(range, &self.handles[handle], asked, || {
                 Ticket::new(Box::new(move |end| {
                     ends.lock().unwrap().push((handle, range, end.map(drop)));
                 }))

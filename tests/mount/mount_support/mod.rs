@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use cjp2pfs::content::ContentId;
@@ -43,6 +43,8 @@ pub struct Content {
     pub generation: u64,
     /// The file that the kernel may read in place of this.
     pub backing: Mutex<Option<Arc<File>>>,
+    /// It lies on a disk that hangs, while there is one.
+    pub hangs: AtomicBool,
 }
 
 #[derive(Default)]
@@ -57,6 +59,9 @@ struct State {
     fills: AtomicUsize,
     cancelled: Mutex<Vec<Failure>>,
     rotten: Mutex<Vec<Listener>>,
+    /// Whether a disk hangs, that of the list of contents among others.
+    hangs: Mutex<bool>,
+    goes_on: Condvar,
 }
 
 /// The source. Clones are the same.
@@ -74,6 +79,7 @@ impl Fake {
             exaggeration: AtomicUsize::new(0),
             generation: self.0.added.fetch_add(1, Ordering::SeqCst),
             backing: Mutex::default(),
+            hangs: AtomicBool::new(false),
         });
         let mut contents = self.0.contents.lock().unwrap();
         contents.insert(id, Arc::clone(&content));
@@ -93,6 +99,22 @@ impl Fake {
         for listener in &*self.0.rotten.lock().unwrap() {
             listener(&[id]);
         }
+    }
+
+    /// From now on a disk hangs, or does so no more.
+    pub fn hang(&self, hangs: bool) {
+        *self.0.hangs.lock().unwrap() = hangs;
+        self.0.goes_on.notify_all();
+    }
+
+    fn hangs(&self) -> bool {
+        *self.0.hangs.lock().unwrap()
+    }
+
+    /// Waits for the disk.
+    fn wait_for_disk(&self) {
+        let hangs = self.0.hangs.lock().unwrap();
+        drop(self.0.goes_on.wait_while(hangs, |hangs| *hangs).unwrap());
     }
 
     /// How often a lookup came here.
@@ -132,6 +154,12 @@ impl Fake {
 
     fn get(&self, id: &ContentId) -> Option<Arc<Content>> {
         self.0.contents.lock().unwrap().get(id).cloned()
+    }
+
+    /// Whether it is on a disk that hangs.
+    fn is_on_disk(&self, id: &ContentId) -> bool {
+        let on_it = |content: &Content| content.hangs.load(Ordering::SeqCst);
+        self.hangs() && self.get(id).as_deref().is_some_and(on_it)
     }
 
     fn info_of(id: ContentId, content: &Content) -> ContentInfo {
@@ -192,9 +220,14 @@ struct Operation {
 }
 
 impl Operation {
-    fn finish(&self, result: Result<(), Failure>) -> bool {
-        let end = self.end.lock().unwrap().take();
-        end.map(|end| end(result)).is_some()
+    fn take(&self) -> Option<End> {
+        self.end.lock().unwrap().take()
+    }
+
+    fn finish(&self, result: Result<(), Failure>) {
+        if let Some(end) = self.take() {
+            end(result);
+        }
     }
 }
 
@@ -206,8 +239,10 @@ impl Waiting for Stalled {
     }
 
     fn cancel(&self, failure: Failure) {
-        if self.0.finish(Err(failure)) {
+        if let Some(end) = self.0.take() {
+            // First, so that whoever sees that nothing waits any more finds it.
             self.0.state.cancelled.lock().unwrap().push(failure);
+            end(Err(failure));
         }
     }
 }
@@ -234,6 +269,9 @@ impl Source for Fake {
     fn open(&self, id: ContentId) -> Result<FakeReader, Failure> {
         self.0.opens.fetch_add(1, Ordering::SeqCst);
         let content = self.get(&id).ok_or(Failure::NotFound)?;
+        if content.hangs.load(Ordering::SeqCst) {
+            self.wait_for_disk();
+        }
         if content.forgotten.load(Ordering::SeqCst) {
             return Err(Failure::NotFound);
         }
@@ -243,7 +281,40 @@ impl Source for Fake {
         })
     }
 
+    fn open_now(&self, id: ContentId) -> Option<Result<FakeReader, Failure>> {
+        (!self.is_on_disk(&id)).then(|| self.open(id))
+    }
+
+    fn info_now(&self, id: ContentId) -> Option<Option<ContentInfo>> {
+        (!self.is_on_disk(&id)).then(|| self.info(id))
+    }
+
+    fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        done: Done<T>,
+    ) -> Option<Stalled> {
+        if !self.hangs() {
+            done(Ok(work()));
+            return None;
+        }
+        let made = Arc::new(Mutex::new(None));
+        let value = Arc::clone(&made);
+        let stalled = self.answer(Answer::Never, move |end| {
+            done(end.map(|()| value.lock().unwrap().take().unwrap()));
+        })?;
+        let operation = Arc::clone(&stalled.0);
+        std::thread::spawn(move || {
+            *made.lock().unwrap() = Some(work());
+            operation.finish(Ok(()));
+        });
+        Some(stalled)
+    }
+
     fn info(&self, id: ContentId) -> Option<ContentInfo> {
+        if self.is_on_disk(&id) {
+            self.wait_for_disk();
+        }
         self.get(&id)
             .filter(|content| !content.forgotten.load(Ordering::SeqCst))
             .map(|content| Self::info_of(id, &content))
@@ -254,6 +325,7 @@ impl Source for Fake {
     }
 
     fn contents(&self, limit: usize) -> Vec<ContentInfo> {
+        self.wait_for_disk();
         let contents = self.0.contents.lock().unwrap();
         contents
             .iter()
@@ -300,7 +372,7 @@ impl Reading for FakeReader {
         backing.map(|file| file as Backing)
     }
 
-    fn fill(&self, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
+    fn fill(&self, _: u32, offset: u64, length: u32, done: DoneRead) -> Option<Stalled> {
         self.fake.0.fills.fetch_add(1, Ordering::SeqCst);
         self.read(offset, length, done)
     }
