@@ -6,10 +6,11 @@ use std::time::Duration;
 use cjp2pfs::content::ByteRange;
 
 use crate::content::Synthetic;
+use crate::cubic::{Beside, Sender};
 use crate::link::{Access, FAST_ETHERNET, HEADERS};
 use crate::net::HostId;
 use crate::node::Node;
-use crate::world::{World, address, seconds};
+use crate::world::{Program, World, address, seconds};
 
 const MIB: u64 = 1 << 20;
 const LEECHER: HostId = 1;
@@ -124,6 +125,42 @@ fn a_slow_path_with_a_second_of_buffer() {
 fn a_gigabit_path() {
     let (outcome, _) = fetch("1 Gbit/s, 10 ms", 256, &path(125_000_000, 10), 6);
     assert!(outcome.whole > 0.80, "{}", outcome.whole);
+}
+
+/// 64 MiB are fetched beside a TCP flow with CUBIC that has been there for five seconds: neither has less
+/// than a quarter of its fair share from three seconds on, and the link is full.
+#[test]
+fn beside_a_tcp_flow() {
+    let what = Synthetic::new(48, 64 * MIB);
+    let mut world = World::new(48);
+    let access = path(FAST_ETHERNET, 50);
+    let mut far = access.clone();
+    far.up.rate *= 10;
+    far.down.rate *= 10;
+    world.add_node(1, &far, Node::new(481, &[]).holding(what));
+    let node = Node::new(482, &[address(1)]);
+    let both = Program::Beside(Box::new(Beside::new(node, address(3))));
+    let id = world.add(address(2), access.clone(), both);
+    let tcp = Sender::new(address(2), seconds(0));
+    world.add(address(3), far, Program::Cubic(Box::new(tcp)));
+    world.have(seconds(5), id, move |node, now| node.fetch(now, what));
+    let got = |world: &World| match world.host(id) {
+        Program::Beside(both) => (both.got, both.node.received(what)),
+        _ => unreachable!(),
+    };
+    world.run(seconds(5), |_| false);
+    let alone = got(&world).0 as f64 / 5.0 / access.down.rate as f64;
+    world.run(seconds(8), |_| false);
+    let before = got(&world);
+    assert!(world.run(seconds(120), |world| world.node(id).has_finished(what)));
+    let after = got(&world);
+    let all = world.now().since(seconds(8)).as_secs_f64() * access.down.rate as f64;
+    let theirs = (after.0 - before.0) as f64 / all;
+    let ours = (after.1 - before.1) as f64 / PIECE * ANSWER / all;
+    println!("goal: beside TCP: alone {alone:.2}, then {theirs:.2}, and we {ours:.2}");
+    assert!(alone > 0.85, "{alone}");
+    assert!(theirs > 0.125 && ours > 0.125, "{theirs} {ours}");
+    assert!(theirs + ours > 0.9, "{theirs} {ours}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cjp2pfs::swarm::Time;
 
 use crate::content::Synthetic;
+use crate::cubic::{Beside, Sender};
 use crate::deployed::Deployed;
 use crate::flood::Flooder;
 use crate::greedy::Greedy;
@@ -21,6 +22,8 @@ pub enum Program {
     Liar(Box<Liar>),
     Flooder(Box<Flooder>),
     Greedy(Box<Greedy>),
+    Cubic(Box<Sender>),
+    Beside(Box<Beside>),
 }
 
 impl Program {
@@ -31,6 +34,8 @@ impl Program {
             Self::Liar(host) => host.as_mut(),
             Self::Flooder(host) => host.as_mut(),
             Self::Greedy(host) => host.as_mut(),
+            Self::Cubic(host) => host.as_mut(),
+            Self::Beside(host) => host.as_mut(),
         }
     }
 }
@@ -55,6 +60,8 @@ impl Host for Program {
             Self::Liar(host) => host.poll_timeout(),
             Self::Flooder(host) => host.poll_timeout(),
             Self::Greedy(host) => host.poll_timeout(),
+            Self::Cubic(host) => host.poll_timeout(),
+            Self::Beside(host) => host.poll_timeout(),
         }
     }
 }
@@ -82,6 +89,7 @@ impl World {
     pub fn node(&self, id: HostId) -> &Node {
         match self.host(id) {
             Program::Node(node) => node,
+            Program::Beside(both) => &both.node,
             _ => panic!("host {id} runs no swarm"),
         }
     }
@@ -102,10 +110,10 @@ impl World {
 
     /// Has the swarm's program on `id` do something at a moment.
     pub fn have(&mut self, at: Time, id: HostId, what: impl FnOnce(&mut Node, Time) + 'static) {
-        let action = Action::Do(Box::new(move |program: &mut Program, now| {
-            if let Program::Node(node) = program {
-                what(node, now);
-            }
+        let action = Action::Do(Box::new(move |program: &mut Program, now| match program {
+            Program::Node(node) => what(node, now),
+            Program::Beside(both) => what(&mut both.node, now),
+            _ => {}
         }));
         self.schedule(at, id, action);
     }
