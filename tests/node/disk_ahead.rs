@@ -2,13 +2,40 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::node_support::{Place, SOON, assert_same, bytes, get, read, wait};
+use crate::node_support::{Place, Running, SOON, assert_same, bytes, get, read, wait};
 use cjp2pfs::content::{ByteRange, ContentId};
 use cjp2pfs::store::Content;
 
 const LENGTH: usize = 8 << 20;
+
+/// A node with content that is complete and open.
+struct Held {
+    data: Vec<u8>,
+    path: PathBuf,
+    node: Running,
+    id: ContentId,
+    content: Content,
+}
+
+impl Held {
+    fn new(what: &str) -> Self {
+        let data = bytes(what, LENGTH);
+        let place = Place::new();
+        let digests = place.hold(&data);
+        let path = place.path().join(digests.sha256.to_string());
+        let node = place.start(&[], |_| {});
+        let id = ContentId::sha256(digests.sha256.0);
+        Self {
+            path,
+            content: node.store().open_content(&id).unwrap().unwrap(),
+            data,
+            node,
+            id,
+        }
+    }
+}
 
 /// Takes the file out of the page cache.
 fn forget(path: &Path) {
@@ -24,9 +51,9 @@ fn is_cached(content: &Content, offset: u64) -> bool {
 }
 
 /// Whether this file system has a page cache that tells; `/tmp` in memory has none.
-fn can_forget(path: &Path, content: &Content) -> bool {
-    forget(path);
-    if is_cached(content, LENGTH as u64 / 2) {
+fn can_forget(held: &Held) -> bool {
+    forget(&held.path);
+    if is_cached(&held.content, LENGTH as u64 / 2) {
         println!("skipped: what is here never leaves the memory");
         return false;
     }
@@ -35,64 +62,47 @@ fn can_forget(path: &Path, content: &Content) -> bool {
 
 #[test]
 fn what_will_be_needed_is_brought() {
-    let data = bytes("will be needed", LENGTH);
-    let place = Place::new();
-    let digests = place.hold(&data);
-    let path = place.path().join(digests.sha256.to_string());
-    let node = place.start(&[], |_| {});
-    let id = ContentId::sha256(digests.sha256.0);
-    let content = node.store().open_content(&id).unwrap().unwrap();
-    if !can_forget(&path, &content) {
+    let held = Held::new("will be needed");
+    if !can_forget(&held) {
         return;
     }
-    content.will_need(ByteRange::new(1 << 20, 7 << 20));
+    held.content.will_need(ByteRange::new(1 << 20, 7 << 20));
     wait("it is brought", || {
         [1 << 20, 4 << 20, (7 << 20) - 1]
             .iter()
-            .all(|offset| is_cached(&content, *offset))
+            .all(|offset| is_cached(&held.content, *offset))
             .then_some(())
     });
     // Past the end there is nothing to bring, and nothing goes wrong.
-    content.will_need(ByteRange::new(LENGTH as u64 - 1, u64::MAX));
+    held.content
+        .will_need(ByteRange::new(LENGTH as u64 - 1, u64::MAX));
 }
 
 #[test]
 fn reading_onward_brings_what_comes_and_gives_the_right_bytes() {
-    let data = bytes("read onward", LENGTH);
-    let place = Place::new();
-    let digests = place.hold(&data);
-    let path = place.path().join(digests.sha256.to_string());
-    let node = place.start(&[], |_| {});
-    let id = ContentId::sha256(digests.sha256.0);
-    let content = node.store().open_content(&id).unwrap().unwrap();
-    if !can_forget(&path, &content) {
+    let held = Held::new("read onward");
+    if !can_forget(&held) {
         return;
     }
-    let reader = get(&node, id);
+    let reader = get(&held.node, held.id);
     let step = 256 << 10;
     for offset in (0..2 << 20).step_by(step) {
         let part = read(&reader, offset as u64, step as u32).unwrap();
-        assert_same(&part, &data[offset..][..step]);
+        assert_same(&part, &held.data[offset..][..step]);
     }
     wait("what comes is brought", || {
-        is_cached(&content, (3 << 20) + 5).then_some(())
+        is_cached(&held.content, (3 << 20) + 5).then_some(())
     });
 }
 
 /// The threads that answer programs are few, and a disk may hang.
 #[test]
 fn what_has_to_come_from_the_disk_holds_up_no_thread_of_programs() {
-    let data = bytes("from the disk", LENGTH);
-    let place = Place::new();
-    let digests = place.hold(&data);
-    let path = place.path().join(digests.sha256.to_string());
-    let node = place.start(&[], |_| {});
-    let id = ContentId::sha256(digests.sha256.0);
-    let content = node.store().open_content(&id).unwrap().unwrap();
-    let reader = get(&node, id);
+    let held = Held::new("from the disk");
+    let reader = get(&held.node, held.id);
     let read_at = |offset: usize| {
         let (tell, told) = std::sync::mpsc::channel();
-        let right = data[offset..][..1000].to_vec();
+        let right = held.data[offset..][..1000].to_vec();
         let pending = reader.read(
             offset as u64,
             1000,
@@ -103,13 +113,13 @@ fn what_has_to_come_from_the_disk_holds_up_no_thread_of_programs() {
         );
         (pending, told.recv_timeout(SOON).expect("a read ends"))
     };
-    if !is_cached(&content, 5000) {
+    if !is_cached(&held.content, 5000) {
         println!("skipped: this file system does not tell what is in memory");
         return;
     }
     let (pending, by) = read_at(5000);
     assert!(pending.is_none() && by == std::thread::current().id());
-    if !can_forget(&path, &content) {
+    if !can_forget(&held) {
         return;
     }
     let (pending, by) = read_at(LENGTH / 2);
