@@ -219,17 +219,17 @@ impl Swarm {
         }
         if reply.verified {
             self.uplink.proved(to);
+            if !self.uplink.is_idle() {
+                let (cost, memory) = (reply.cost(), reply.memory());
+                self.uplink.push(to, cost, memory, reply);
+                return;
+            }
         } else {
             reply.charged = reply.cost();
             if !self.uplink.admit_stranger(to, reply.charged) {
                 self.stats.refused += reply.questions.len().max(1) as u64;
                 return;
             }
-        }
-        if reply.verified && !self.uplink.is_idle() {
-            let (cost, memory) = (reply.cost(), reply.memory());
-            self.uplink.push(to, cost, memory, reply);
-            return;
         }
         if reply.needs_content() && self.events.len() >= MAX_ASKED {
             self.stats.refused += reply.questions.len() as u64;

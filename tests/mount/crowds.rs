@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Mount, bytes, kill, until};
+use crate::mount_support::{Answer, Mount, bytes, kill, read_mapped, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
 
@@ -69,21 +69,7 @@ fn another_process() {
     match role.as_str() {
         "read" => drop(std::fs::read(path)),
         "map" => {
-            let file = File::open(path).unwrap();
-            // SAFETY: a new read-only mapping, wherever the kernel likes.
-            let address = unsafe {
-                libc::mmap(
-                    std::ptr::null_mut(),
-                    LENGTH,
-                    libc::PROT_READ,
-                    libc::MAP_SHARED,
-                    file.as_raw_fd(),
-                    0,
-                )
-            };
-            assert_ne!(address, libc::MAP_FAILED);
-            // SAFETY: mapped just above, and readable.
-            let _ = unsafe { address.cast::<u8>().read_volatile() };
+            read_mapped(&File::open(path).unwrap(), 0);
         }
         "send" => {
             let file = File::open(path).unwrap();

@@ -3,12 +3,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Mount, bytes, kill, until};
+use crate::mount_support::{Answer, Mount, bytes, kill, read_mapped, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
 
@@ -30,26 +29,16 @@ fn another_process() {
         return;
     };
     let file = File::open(path).unwrap();
-    // SAFETY: the handler does what one may do; a new read-only mapping, wherever the kernel likes.
-    let address = unsafe {
+    // SAFETY: the handler does what one may do.
+    unsafe {
         libc::signal(
             libc::SIGUSR1,
             handle as extern "C" fn(libc::c_int) as libc::sighandler_t,
         );
-        libc::mmap(
-            std::ptr::null_mut(),
-            LENGTH,
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            0,
-        )
-    };
-    assert_ne!(address, libc::MAP_FAILED);
+    }
     // SAFETY: takes nothing and cannot fail.
     println!("\nthread {}", unsafe { libc::gettid() });
-    // SAFETY: mapped just above, and readable.
-    let _ = unsafe { address.cast::<u8>().add(LENGTH / 2).read_volatile() };
+    read_mapped(&file, LENGTH / 2);
 }
 
 #[test]

@@ -3,14 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Fake, Mount, bytes, kill, send, until};
+use crate::mount_support::{Answer, Fake, Mount, bytes, kill, read_mapped, send, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::mount::{Mounted, Options, UNMOUNT_LIMIT, UnmountError, Unmounted, unmount_path};
 use cjp2pfs::node::Failure;
@@ -77,22 +76,7 @@ fn another_process() {
             let _ = fs::read(path);
         }
         "map" => {
-            let file = File::open(path).unwrap();
-            let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
-            // SAFETY: a new read-only mapping, wherever the kernel likes.
-            let address = unsafe {
-                libc::mmap(
-                    std::ptr::null_mut(),
-                    length,
-                    libc::PROT_READ,
-                    libc::MAP_SHARED,
-                    file.as_raw_fd(),
-                    0,
-                )
-            };
-            assert_ne!(address, libc::MAP_FAILED);
-            // SAFETY: mapped just above, and readable.
-            let _ = unsafe { address.cast::<u8>().read_volatile() };
+            read_mapped(&File::open(path).unwrap(), 0);
         }
         other => panic!("no role: {other}"),
     }
