@@ -23,14 +23,14 @@ const MAX_ASKED: usize = 2048;
 /// Questions to one peer before its silence is taken for good, for a while.
 const MAX_TRIES: u8 = 4;
 /// The same, and the longest wait between them, as long as nobody at all has said anything: then more
-/// likely the questions are lost than all of them have nothing to say. A network that has been down, or
-/// a sole contact with too much to do, must not cost half a minute more.
+/// likely the questions are lost than all of them have nothing to say. A network that has been
+/// down must not cost half a minute more.
 const MAX_UNHEARD_TRIES: u8 = 12;
 const UNHEARD_WAIT: Duration = Duration::from_millis(1600);
 /// How long an answer is waited for before the question is asked again, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(800);
 /// The same while so few have been asked and nobody has said anything: a question costs some hundred
-/// bytes, and what is waited for is the very first answer. A longer path is asked a few times more.
+/// bytes, and what is waited for is the very first answer.
 const FIRST_UNHEARD_WAIT: Duration = Duration::from_millis(100);
 const FEW: usize = 4;
 /// The longest of these waits, and how often such a one is asked. Where thousands turn to a newcomer's
