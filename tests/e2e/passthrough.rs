@@ -2,14 +2,14 @@
 //! it was.
 
 use std::ffi::CString;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::{Mounted, Node, Place, Process, SOON, Sample, Settings};
-use crate::common::{is_root, on_path, run, wait};
+use crate::common::{is_root, on_path, program_for_all, run, wait};
 
 /// A user who may do nothing special.
 const NOBODY: u32 = 65534;
@@ -146,9 +146,7 @@ fn a_user_without_the_right_reads_the_same_and_hears_nothing_of_it() {
     let sample = place.file("content", 3_000_000);
     let settings = store_with(&place, &sample);
     let at = place.folder("mnt");
-    let program = place.path("cjp2pfs");
-    fs::copy(assert_cmd::cargo::cargo_bin!("cjp2pfs"), &program).unwrap();
-    fs::set_permissions(place.path(""), Permissions::from_mode(0o755)).unwrap();
+    let program = program_for_all(&place);
     give_away(&settings.store);
     give_away(&at);
 

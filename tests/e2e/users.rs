@@ -6,18 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::common::{
-    Detach, Mounted, Node, Place, Process, SOON, Settings, cjp2pfs, is_mounted, on_path, run, wait,
+    Detach, Mounted, Node, Place, Process, SOON, Settings, is_mounted, is_root, on_path,
+    program_for_all, run, wait,
 };
 use crate::rights::{ends, helpers_of, status_of};
 
 /// Some user who is nobody in particular.
 const USER: u32 = 54_321;
 const GROUP: u32 = 54_322;
-
-fn is_root() -> bool {
-    // SAFETY: geteuid takes and touches nothing.
-    unsafe { libc::geteuid() == 0 }
-}
 
 macro_rules! requires_root {
     () => {
@@ -210,10 +206,7 @@ fn only_root_becomes_another_user() {
     requires_root!();
     let place = Place::new();
     let store = owned(&place, "store");
-    // The program may lie where that user cannot go; a copy can be run by all.
-    let program = place.path("cjp2pfs");
-    fs::copy(cjp2pfs().get_program(), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = program_for_all(&place);
     let file = place.file("content", 1000);
     let mut seed = Command::new(&program);
     seed.env("HOME", "/nonexistent");

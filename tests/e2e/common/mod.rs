@@ -19,7 +19,7 @@ mod raw;
 pub use content::{Place, Sample, sha256_of};
 pub use gate::Gate;
 pub use mounted::{Detach, Mounted, can_mount, is_alive, is_mounted, is_root, on_path};
-pub use node::{Node, Settings, cjp2pfs};
+pub use node::{Node, Settings, cjp2pfs, program_for_all};
 pub use process::{Finished, Process, run, wait};
 pub use python::{PythonPeer, can_run_python};
 pub use raw::{RawPeer, first};

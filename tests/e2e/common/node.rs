@@ -1,7 +1,8 @@
 //! The real binary: seeding nodes, and commands against a store.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-use super::{LATER, Process, SOON, run, wait};
+use super::{LATER, Place, Process, SOON, run, wait};
 
 /// The binary, deaf to the configuration and the environment of whoever runs the tests.
 pub fn cjp2pfs() -> Command {
@@ -22,6 +23,26 @@ pub fn cjp2pfs() -> Command {
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.env("XDG_DATA_HOME", "/nonexistent");
     command
+}
+
+/// A copy of the binary in `place` for users who cannot go where the binary lies.
+///
+/// Another process makes it. Had this one open for writing what it then runs, so would every child
+/// that another test forked meanwhile, until that child's `exec`, and running it would fail with
+/// `ETXTBSY`.
+#[track_caller]
+pub fn program_for_all(place: &Place) -> PathBuf {
+    let program = place.path("cjp2pfs");
+    run(
+        Command::new("install")
+            .args(["-m", "755"])
+            .arg(cargo_bin!("cjp2pfs"))
+            .arg(&program),
+        SOON,
+    )
+    .ok();
+    fs::set_permissions(place.path(""), Permissions::from_mode(0o755)).unwrap();
+    program
 }
 
 /// How a node-running command is started.
