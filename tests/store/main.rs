@@ -16,4 +16,3 @@ mod passed;
 mod sample;
 mod scrub;
 mod seeded;
-mod size;

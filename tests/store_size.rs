@@ -1,6 +1,7 @@
 //! A store of very many files: opening it takes little time and little memory.
 //!
-//! `CJP2PFS_TEST_FILES` sets how many (100,000 unless told; the design is for 1,000,000).
+//! One test alone in this file, because it looks at the memory of its process. `CJP2PFS_TEST_FILES` sets how many
+//! files (100,000 unless told; the design is for 1,000,000).
 
 use std::fs;
 use std::path::PathBuf;
