@@ -249,9 +249,15 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
             .unwrap_or_default()
     }
 
-    /// How much room there is.
-    pub fn space(&self) -> Space {
-        self.source.space()
+    /// How much room there is, for the thread `pid`. Waits for the disk at most.
+    pub fn space<D>(self: &Arc<Self>, pid: u32, done: D)
+    where
+        D: FnOnce(Result<Space, Errno>) + Send + 'static,
+    {
+        let space = |fs: &Self| fs.source.space();
+        self.aside(pid, space, |_, space| {
+            done(space.map_err(Errno::of_read));
+        });
     }
 
     /// How many handles are open on `ino`: those past the page cache, those through it, those that

@@ -24,13 +24,9 @@ use super::fs::FileSystem;
 use super::handles::Fh;
 use super::ino::Ino;
 use super::kernel;
-use super::names::MAX_NAME;
 use super::passing::{Passed, Passing};
-use super::replies::{OpenReply, file_attr, file_type, reply_xattr};
+use super::replies::{OpenReply, file_attr, file_type, reply_space, reply_xattr};
 use super::source::Source;
-
-/// The unit that `statfs` counts in, in bytes.
-const STATFS_UNIT: u32 = 4096;
 
 /// Inode numbers are not used for other content while the kernel knows them, so one will do.
 const GENERATION: Generation = Generation(0);
@@ -252,21 +248,11 @@ impl<S: Source> Filesystem for Adaptor<S> {
         reply.ok();
     }
 
-    fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        let space = self.fs.space();
-        let units = |bytes: u64| bytes / u64::from(STATFS_UNIT);
-        let free = units(space.free);
-        // No inodes are counted, as on file systems that make them as needed.
-        reply.statfs(
-            units(space.total),
-            free,
-            free,
-            0,
-            0,
-            STATFS_UNIT,
-            MAX_NAME as u32,
-            STATFS_UNIT,
-        );
+    fn statfs(&self, request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.fs.space(request.pid(), |space| match space {
+            Ok(space) => reply_space(reply, space),
+            Err(errno) => reply.error(errno.into()),
+        });
     }
 
     fn getxattr(

@@ -3,13 +3,20 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use fuser::{FileAttr, FileHandle, FileType, FopenFlags, INodeNo, ReplyOpen, ReplyXattr};
+use fuser::{
+    FileAttr, FileHandle, FileType, FopenFlags, INodeNo, ReplyOpen, ReplyStatfs, ReplyXattr,
+};
 
 use super::attributes::{Attributes, BLOCK_SIZE, Owner};
 use super::errno::Errno;
 use super::fs::{Opened, Opening};
 use super::inodes::OpenMode;
+use super::names::MAX_NAME;
 use super::passing::{Passed, Passing};
+use super::source::Space;
+
+/// The unit that `statfs` counts in, in bytes.
+const STATFS_UNIT: u32 = 4096;
 
 /// The answer to an open.
 pub(super) struct OpenReply {
@@ -82,6 +89,14 @@ fn open_flags(mode: OpenMode) -> FopenFlags {
         // The kernel takes no `FOPEN_KEEP_CACHE` with a passage: what it has cached it drops.
         OpenMode::Cached { keep: false } | OpenMode::Passed => FopenFlags::empty(),
     }
+}
+
+/// Answers `statfs`. No inodes are counted, as on file systems that make them as needed.
+pub(super) fn reply_space(reply: ReplyStatfs, space: Space) {
+    let units = |bytes: u64| bytes / u64::from(STATFS_UNIT);
+    let (total, free) = (units(space.total), units(space.free));
+    let name = MAX_NAME as u32;
+    reply.statfs(total, free, free, 0, 0, STATFS_UNIT, name, STATFS_UNIT);
 }
 
 /// Answers a request for a value of unknown size: its size where none fits, the value where it does.

@@ -97,7 +97,7 @@ pub trait Source: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// How much room there is, for `statfs`.
+    /// How much room there is, for `statfs`. May wait for the disk.
     fn space(&self) -> Space;
 
     /// Fetches all of `id`, whose lookup has succeeded; afterwards a handle on it reads without

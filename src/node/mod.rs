@@ -11,6 +11,7 @@ mod aside;
 mod backlog;
 mod batches;
 mod blocks;
+mod bytes;
 pub mod calls;
 mod claims;
 mod compare;

@@ -4,12 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::aside;
+use super::bytes::OfContent;
 use super::given::Given;
 use super::pending::{Pending, Ticket};
 use super::readahead::ReadAhead;
-use super::scratch;
-use super::shared::{Shared, io_failure};
+use super::shared::Shared;
 use super::transfer::{Admission, Asked, Bulk, Phase, Transfer};
 use super::types::{Complete, DoneRead, Failure, Verify};
 use crate::content::ByteRange;
@@ -208,7 +207,8 @@ impl Reader {
                 None
             }
             Source::Complete { content, ahead } => {
-                let pending = self.read_complete(content, range, done);
+                let bytes = OfContent(content.clone(), range.start);
+                let pending = self.node.give(bytes, range.len(), done);
                 let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
@@ -239,46 +239,6 @@ impl Reader {
         }
     }
 
-    /// Reads what the kernel has in memory at once; what has to come from the disk, aside.
-    fn read_complete(
-        &self,
-        content: &Content,
-        range: ByteRange,
-        done: DoneRead,
-    ) -> Option<Pending> {
-        let mut done = Some(done);
-        scratch::with(range.len(), |buffer| {
-            let read = match aside::may_wait() {
-                true => content.read_at(range.start, buffer).map(Some),
-                false => content.read_at_nowait(range.start, buffer),
-            };
-            if let Some(read) = read.transpose()
-                && let Some(done) = done.take()
-            {
-                give_complete(content, buffer, read, done);
-            }
-        });
-        // Whoever takes it is the one who ends the read.
-        let done = Arc::new(Mutex::new(Some(done?)));
-        let take =
-            |done: &Mutex<Option<DoneRead>>| done.lock().map_or(None, |mut done| done.take());
-        let (content, by_work) = (content.clone(), Arc::clone(&done));
-        let work = move || {
-            scratch::with(range.len(), |buffer| {
-                let read = content.read_at(range.start, buffer);
-                if let Some(done) = take(&by_work) {
-                    give_complete(&content, buffer, read, done);
-                }
-            });
-        };
-        let ended = move |ended: Result<(), Failure>| {
-            if let (Err(failure), Some(done)) = (ended, take(&done)) {
-                done(Err(failure));
-            }
-        };
-        self.node.aside(work, Box::new(ended))
-    }
-
     fn read_arriving(
         &self,
         transfer: &Arc<Transfer>,
@@ -304,10 +264,7 @@ impl Reader {
             made
         });
         match (admission, done, ticket) {
-            (Admission::Ready, Some(done), _) => {
-                self.node.read_partial(transfer, range, done);
-                None
-            }
+            (Admission::Ready, Some(done), _) => self.node.give_part(transfer, range, done),
             (Admission::Fails(failure), Some(done), _) => {
                 done(Err(failure));
                 None
@@ -376,14 +333,4 @@ impl Drop for Reader {
 fn is_in_memory(content: &Content, range: ByteRange) -> bool {
     let has = |at| matches!(content.read_at_nowait(at, &mut [0]), Ok(Some(1)));
     has(range.start) && has(range.end.saturating_sub(1))
-}
-
-/// Ends the read of complete content that has `read` so much into `buffer`.
-fn give_complete(content: &Content, buffer: &[u8], read: std::io::Result<usize>, done: DoneRead) {
-    match read {
-        // A seeded file may have changed since it was opened.
-        Ok(read) if read == buffer.len() && content.still_valid() => done(Ok(buffer)),
-        Ok(_) => done(Err(Failure::WrongContent)),
-        Err(error) => done(Err(io_failure(&error))),
-    }
 }

@@ -209,12 +209,9 @@ impl Shared {
     }
 
     /// Answers the reads of `released` from the backing file and ends the others.
-    pub fn release(&self, transfer: &Transfer, released: Released) {
+    pub fn release(&self, transfer: &Arc<Transfer>, released: Released) {
         for (range, ticket) in released.ready {
-            match ticket.take() {
-                Some(done) => self.read_partial(transfer, range, done),
-                None => transfer.was_read(range),
-            }
+            self.give_awaited(transfer, range, ticket);
         }
         for (failure, ticket) in released.failed {
             ticket.fail(failure);
@@ -254,22 +251,6 @@ impl Shared {
                 self.cache.put(&transfer.id, whole.start, buffer);
             }
         });
-    }
-
-    /// Gives the bytes of `range`, which are all here, to `done`: from the cache or the disk.
-    pub fn read_partial(&self, transfer: &Transfer, range: ByteRange, done: super::DoneRead) {
-        super::scratch::with(range.len(), |buffer| {
-            if self.cache.get(&transfer.id, range.start, buffer) {
-                done(Ok(buffer));
-                return;
-            }
-            match transfer.partial.read_at(range.start, buffer) {
-                Ok(length) if length == buffer.len() => done(Ok(buffer)),
-                Ok(_) => done(Err(Failure::Disk(libc::EIO))),
-                Err(error) => done(Err(io_failure(&error))),
-            }
-        });
-        transfer.was_read(range);
     }
 
     /// Reads, lookups and fetches that wait.

@@ -151,7 +151,7 @@ impl Writer<'_> {
     }
 
     /// `data` is about to be written over bytes that may have been given out.
-    fn replace(&self, transfer: &Transfer, part: ByteRange, data: &[u8]) -> io::Result<()> {
+    fn replace(&self, transfer: &Arc<Transfer>, part: ByteRange, data: &[u8]) -> io::Result<()> {
         if transfer.has_doubted(part) {
             let released = transfer.replace(part, data)?;
             self.shared.release(transfer, released);

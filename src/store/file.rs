@@ -14,6 +14,8 @@ use super::identity::Identity;
 use super::layout::ASIDE;
 use super::lent::Lent;
 use super::link_free::open_link_free;
+use super::nowait;
+use super::stat_cached;
 
 /// Complete content, open for reading. Clones share the descriptor.
 ///
@@ -145,23 +147,44 @@ impl Content {
     /// system calls, no disk access in the usual case.
     #[must_use]
     pub fn still_valid(&self) -> bool {
+        self.is_valid(|file, path, identity| {
+            let same = |metadata: io::Result<fs::Metadata>| {
+                metadata.is_ok_and(|metadata| Identity::of(&metadata) == *identity)
+            };
+            Some(same(file.metadata()) && same(fs::symlink_metadata(path)))
+        })
+        .unwrap_or(false)
+    }
+
+    /// [`Content::still_valid`] as far as that can be told without waiting, for threads that serve many; `None`
+    /// where the disk, or the server of a network file system, has to be asked.
+    ///
+    /// The attributes of a file on a network file system count as they were told last. What is
+    /// [read](Content::read_at_nowait) without waiting lies on none.
+    #[must_use]
+    pub fn valid_now(&self) -> Option<bool> {
+        self.is_valid(|file, path, identity| {
+            let same = |now: io::Result<Identity>| now.is_ok_and(|now| now == *identity);
+            Some(same(stat_cached::of_open(file)) && same(stat_cached::at(path)?))
+        })
+    }
+
+    /// Whether it is, as far as `seeded` can tell of a file of the user's, its path and what it was.
+    fn is_valid(&self, seeded: impl Fn(&File, &Path, &Identity) -> Option<bool>) -> Option<bool> {
         if let Some(source) = &self.0.source {
-            return source.still_valid();
+            return source.is_valid(seeded);
         }
-        if self.0.seeded.is_none() && is_set_aside(&self.0.file) {
-            return false;
+        if let Some((path, identity)) = &self.0.seeded {
+            return seeded(&self.0.file, path, identity);
         }
-        if let Some(lent) = &self.0.lent {
-            let now = self.0.file.metadata();
-            return now.is_ok_and(|now| Lent::of(&now) == *lent);
+        if is_set_aside(&self.0.file) {
+            return Some(false);
         }
-        let Some((path, identity)) = &self.0.seeded else {
-            return true;
+        let Some(lent) = &self.0.lent else {
+            return Some(true);
         };
-        let same = |metadata: io::Result<fs::Metadata>| {
-            metadata.is_ok_and(|metadata| Identity::of(&metadata) == *identity)
-        };
-        same(self.0.file.metadata()) && same(fs::symlink_metadata(path))
+        let now = self.0.file.metadata();
+        Some(now.is_ok_and(|now| Lent::of(&now) == *lent))
     }
 
     /// Reads from `offset` until `buffer` is full or the content ends; returns the bytes read.
@@ -176,25 +199,14 @@ impl Content {
     }
 
     /// Like [`Content::read_at`], but `None` when it would have to wait for the disk, or when the
-    /// file system cannot tell (`preadv2(2)` with `RWF_NOWAIT`).
+    /// file system cannot tell.
     ///
     /// # Errors
     /// As [`Content::read_at`].
     pub fn read_at_nowait(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let wanted = self.cut(offset, buffer);
-        let mut done = 0;
-        while let Some(rest) = wanted.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match read_nowait(&self.0.file, offset + done as u64, rest) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => done += read,
-                Err(e) => match e.raw_os_error() {
-                    Some(libc::EINTR) => {}
-                    Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::ENOSYS) => return Ok(None),
-                    _ => return Err(e),
-                },
-            }
-        }
-        Ok(Some(done))
+        let is_read = nowait::read_exact_at(&self.0.file, wanted, offset)?;
+        Ok(is_read.then_some(wanted.len()))
     }
 
     /// Has the kernel bring `range` from the disk, without waiting for it.
@@ -244,26 +256,4 @@ fn out_of_descriptors(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
     )
-}
-
-fn read_nowait(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-    // An offset that this platform's call cannot express is left to the call that waits.
-    let offset = libc::off_t::try_from(offset)
-        .map_err(|_| io::Error::from_raw_os_error(libc::EOPNOTSUPP))?;
-    let vector = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
-    // SAFETY: `vector` is one iovec that describes exactly `buffer`, which is borrowed mutably and
-    // so valid for writing until the call has returned; the descriptor is open as long as `file`.
-    let read = unsafe {
-        libc::preadv2(
-            file.as_raw_fd(),
-            &raw const vector,
-            1,
-            offset,
-            libc::RWF_NOWAIT,
-        )
-    };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }

@@ -4,7 +4,7 @@
 //! one later was put there since, by whoever may write to one of its folders, and could lead to a
 //! file that this user alone may read. So no link is followed, in any component.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -31,13 +31,20 @@ pub fn open_link_free(path: &Path) -> io::Result<File> {
     }
 }
 
-/// `openat2(2)` with `RESOLVE_NO_SYMLINKS`.
 fn open_by_kernel(path: &Path) -> io::Result<File> {
-    let c_path = CString::new(path.as_os_str().as_bytes())?;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    open_with(&path, libc::O_RDONLY | FLAGS, libc::RESOLVE_NO_SYMLINKS)
+}
+
+/// `openat2(2)` with these flags and `RESOLVE_` flags.
+///
+/// # Errors
+/// The operating system's.
+pub(super) fn open_with(path: &CStr, flags: libc::c_int, resolve: u64) -> io::Result<File> {
     // SAFETY: all zeros are a valid `open_how`, and ask for nothing.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = u64::from((libc::O_RDONLY | libc::O_CLOEXEC | FLAGS).cast_unsigned());
-    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    how.resolve = resolve;
     loop {
         // SAFETY: the path is NUL-terminated, `how` is whole and its size is told; both outlive the
         // call.
@@ -45,7 +52,7 @@ fn open_by_kernel(path: &Path) -> io::Result<File> {
             libc::syscall(
                 libc::SYS_openat2,
                 libc::AT_FDCWD,
-                c_path.as_ptr(),
+                path.as_ptr(),
                 &raw const how,
                 size_of_val(&how),
             )

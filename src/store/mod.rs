@@ -43,6 +43,7 @@ mod listing;
 mod loan;
 mod map;
 mod node_key;
+mod nowait;
 mod one_leaf;
 mod open_files;
 mod pairs;
@@ -57,6 +58,7 @@ mod room;
 mod roots;
 mod scrub;
 mod seeded;
+mod stat_cached;
 mod streaming_hasher;
 mod trees;
 mod uses;
@@ -224,7 +226,7 @@ impl Store {
     /// Complete content that is open from before: [`Store::open_content`] without waiting for the disk.
     #[must_use]
     pub fn opened(&self, id: &ContentId) -> Option<Content> {
-        let content = self.0.open_files.get(id)?;
+        let content = self.0.open_files.get_now(id)?;
         self.0.uses.note(id);
         Some(content)
     }

@@ -39,13 +39,26 @@ impl OpenFiles {
 
     /// The content of this id if it is open and still what it was.
     pub(super) fn get(&self, id: &ContentId) -> Option<Content> {
+        self.get_if(id, |content| Some(content.still_valid()))
+    }
+
+    /// The same if that can be told without waiting for the disk.
+    pub(super) fn get_now(&self, id: &ContentId) -> Option<Content> {
+        self.get_if(id, Content::valid_now)
+    }
+
+    fn get_if(
+        &self,
+        id: &ContentId,
+        is_valid: impl FnOnce(&Content) -> Option<bool>,
+    ) -> Option<Content> {
         let content = {
             let mut entries = lock(&self.entries);
             let entry = entries.get_mut(id)?;
             entry.used = true;
             entry.content.clone()
         };
-        if content.still_valid() {
+        if is_valid(&content)? {
             return Some(content);
         }
         self.forget(id);

@@ -24,6 +24,7 @@ use super::error::StoreError;
 use super::holes;
 use super::layout::{Slot, on_disk};
 use super::map::{MapFile, Subject};
+use super::nowait;
 use super::partial_files::{remove_files, resume, slot_for_new, start};
 use super::{Store, lock, one_leaf, uses};
 
@@ -294,15 +295,36 @@ impl Partial {
     /// # Errors
     /// The operating system's; `ESTALE` for what was let go.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
-        let buffer = &mut buffer[..length];
+        let buffer = self.cut(offset, buffer);
         for part in self.0.afloat.read(offset, buffer)? {
             if let Some(room) = afloat::part_of(buffer, offset, part) {
                 self.0.data.read_exact_at(room, part.start)?;
             }
         }
-        Ok(length)
+        Ok(buffer.len())
+    }
+
+    /// The same if the kernel has it in memory; `None` if the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// As [`Partial::read_at`].
+    pub fn read_at_nowait(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let buffer = self.cut(offset, buffer);
+        for part in self.0.afloat.read(offset, buffer)? {
+            if let Some(room) = afloat::part_of(buffer, offset, part)
+                && !nowait::read_exact_at(&self.0.data, room, part.start)?
+            {
+                return Ok(None);
+            }
+        }
+        Ok(Some(buffer.len()))
+    }
+
+    /// The part of `buffer` that content from `offset` can fill.
+    fn cut<'b>(&self, offset: u64, buffer: &'b mut [u8]) -> &'b mut [u8] {
+        let left = usize::try_from(self.length().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        &mut buffer[..length]
     }
 
     /// Marks `range`, whose bytes have been written, as present. Only the leaves that lie wholly

@@ -78,13 +78,17 @@ impl Network {
             let Some(room) = room.get_mut(..range.len() as usize) else {
                 return false;
             };
-            match content.read_at_nowait(range.start, room) {
-                Ok(Some(read)) if read == room.len() && content.still_valid() => {
-                    answers.push(Answer::Content { eof, data: room });
-                }
-                Ok(None) => return false,
+            let read = content.read_at_nowait(range.start, room);
+            let is_right = match read {
+                Ok(Some(read)) if read == room.len() => content.valid_now(),
+                Ok(None) => None,
+                Ok(Some(_)) | Err(_) => Some(false),
+            };
+            match is_right {
+                Some(true) => answers.push(Answer::Content { eof, data: room }),
+                None => return false,
                 // Changed, or unreadable: the server thread opens it anew, or finds it gone.
-                Ok(Some(_)) | Err(_) => {
+                Some(false) => {
                     self.open.pop(&question.id);
                     return false;
                 }

@@ -1,0 +1,194 @@
+//! Bytes that are here are given at once where the kernel has them in memory, and aside where the disk
+//! has to be waited for.
+
+use std::io;
+use std::sync::Arc;
+
+use super::pending::{Pending, ReadTicket, Ticket};
+use super::shared::{Shared, io_failure};
+use super::transfer::Transfer;
+use super::types::{DoneRead, Failure};
+use super::{aside, scratch};
+use crate::content::ByteRange;
+use crate::store::Content;
+
+/// Where bytes are read from.
+pub(super) trait Bytes: Send + 'static {
+    /// Fills `buffer`; `None` where that, or finding out whether the bytes are right, would have to wait.
+    fn read_now(&self, buffer: &mut [u8]) -> Option<Result<(), Failure>>;
+
+    /// The same, as long as it takes.
+    fn read(&self, buffer: &mut [u8]) -> Result<(), Failure>;
+}
+
+/// Complete content from an offset.
+pub(super) struct OfContent(pub Content, pub u64);
+
+impl OfContent {
+    /// A seeded file may have changed since it was opened.
+    fn judged(read: bool, is_valid: bool) -> Result<(), Failure> {
+        match read && is_valid {
+            true => Ok(()),
+            false => Err(Failure::WrongContent),
+        }
+    }
+}
+
+impl Bytes for OfContent {
+    fn read_now(&self, buffer: &mut [u8]) -> Option<Result<(), Failure>> {
+        let Self(content, offset) = self;
+        match content.read_at_nowait(*offset, buffer).transpose()? {
+            Ok(read) => Some(Self::judged(read == buffer.len(), content.valid_now()?)),
+            Err(error) => Some(Err(io_failure(&error))),
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<(), Failure> {
+        let Self(content, offset) = self;
+        let read = content.read_at(*offset, buffer);
+        let read = read.map_err(|error| io_failure(&error))?;
+        Self::judged(read == buffer.len(), content.still_valid())
+    }
+}
+
+/// What has arrived of content, in a part that is here.
+struct OfPartial {
+    transfer: Arc<Transfer>,
+    part: ByteRange,
+}
+
+impl OfPartial {
+    fn judged(read: io::Result<usize>, length: usize) -> Result<(), Failure> {
+        match read {
+            Ok(read) if read == length => Ok(()),
+            Ok(_) => Err(Failure::Disk(libc::EIO)),
+            Err(error) => Err(io_failure(&error)),
+        }
+    }
+}
+
+impl Bytes for OfPartial {
+    fn read_now(&self, buffer: &mut [u8]) -> Option<Result<(), Failure>> {
+        let partial = &self.transfer.partial;
+        let read = partial.read_at_nowait(self.part.start, buffer);
+        Some(Self::judged(read.transpose()?, buffer.len()))
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<(), Failure> {
+        let read = self.transfer.partial.read_at(self.part.start, buffer);
+        Self::judged(read, buffer.len())
+    }
+}
+
+impl Drop for OfPartial {
+    fn drop(&mut self) {
+        self.transfer.was_read(self.part);
+    }
+}
+
+impl Shared {
+    /// Gives `length` of `bytes` to `done`.
+    pub(super) fn give(&self, bytes: impl Bytes, length: u64, done: DoneRead) -> Option<Pending> {
+        let mut done = Some(done);
+        if give_now(&bytes, length, || done.take()) {
+            return None;
+        }
+        self.give_aside(bytes, length, Ticket::new(done?))
+    }
+
+    /// Gives the bytes of `part`, which are all here, to `done`.
+    pub(super) fn give_part(
+        &self,
+        transfer: &Arc<Transfer>,
+        part: ByteRange,
+        done: DoneRead,
+    ) -> Option<Pending> {
+        let mut done = Some(done);
+        if self.give_cached(transfer, part, || done.take()) {
+            return None;
+        }
+        let transfer = Arc::clone(transfer);
+        self.give(OfPartial { transfer, part }, part.len(), done?)
+    }
+
+    /// The same to whoever has waited with `ticket` until they are here.
+    pub(super) fn give_awaited(
+        &self,
+        transfer: &Arc<Transfer>,
+        part: ByteRange,
+        ticket: Arc<ReadTicket>,
+    ) {
+        if ticket.is_taken() {
+            transfer.was_read(part);
+            return;
+        }
+        if self.give_cached(transfer, part, || ticket.take()) {
+            return;
+        }
+        let transfer = Arc::clone(transfer);
+        let bytes = OfPartial { transfer, part };
+        if !give_now(&bytes, part.len(), || ticket.take()) {
+            // It is told of its signals and its limit by the ticket that it has.
+            self.give_aside(bytes, part.len(), ticket);
+        }
+    }
+
+    /// Gives the bytes of `part` to whom `take` finds, if the cache has them.
+    fn give_cached(
+        &self,
+        transfer: &Transfer,
+        part: ByteRange,
+        take: impl FnOnce() -> Option<DoneRead>,
+    ) -> bool {
+        scratch::with(part.len(), |buffer| {
+            let has = self.cache.get(&transfer.id, part.start, buffer);
+            if has {
+                end(take(), Ok(buffer));
+                transfer.was_read(part);
+            }
+            has
+        })
+    }
+
+    /// Gives what the disk has to be waited for. Whoever takes the `ticket` is the one who ends the read.
+    fn give_aside(
+        &self,
+        bytes: impl Bytes,
+        length: u64,
+        ticket: Arc<ReadTicket>,
+    ) -> Option<Pending> {
+        let by_work = Arc::clone(&ticket);
+        let work = move || {
+            scratch::with(length, |buffer| {
+                let read = bytes.read(buffer);
+                end(by_work.take(), read.map(|()| &*buffer));
+            });
+        };
+        let ended = move |ended: Result<(), Failure>| {
+            if let Err(failure) = ended {
+                end(ticket.take(), Err(failure));
+            }
+        };
+        self.aside(work, Box::new(ended))
+    }
+}
+
+/// Gives `length` of `bytes` to whom `take` finds; whether that could be done without waiting, or this thread
+/// may wait.
+fn give_now(bytes: &impl Bytes, length: u64, take: impl FnOnce() -> Option<DoneRead>) -> bool {
+    scratch::with(length, |buffer| {
+        let read = match aside::may_wait() {
+            true => Some(bytes.read(buffer)),
+            false => bytes.read_now(buffer),
+        };
+        let Some(read) = read else { return false };
+        end(take(), read.map(|()| &*buffer));
+        true
+    })
+}
+
+fn end(done: Option<DoneRead>, read: Result<&[u8], Failure>) {
+    if let Some(done) = done {
+        done(read);
+    }
+}
