@@ -213,10 +213,10 @@ impl<S: Source, K: Send + Sync + 'static> FileSystem<S, K> {
     }
 
     /// Does `work`, which may have to wait for the disk, for the thread `pid`: this one has others to answer.
-    fn aside<T, W, D>(self: &Arc<Self>, pid: u32, work: W, done: D)
+    fn aside<T, W, D>(self: &Arc<Self>, pid: u32, mut work: W, done: D)
     where
         T: Send + 'static,
-        W: FnOnce(&Self) -> T + Send + 'static,
+        W: FnMut(&Self) -> T + Send + 'static,
         D: FnOnce(&Arc<Self>, Result<T, Failure>) + Send + 'static,
     {
         let (works, hears) = (Arc::clone(self), Arc::clone(self));

@@ -68,7 +68,7 @@ impl Source for NodeSource {
 
     fn aside<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnMut() -> T + Send + 'static,
         done: Done<T>,
     ) -> Option<Pending> {
         self.node.aside(work, done)

@@ -38,11 +38,11 @@ pub trait Source: Send + Sync + 'static {
         Some(self.info(id))
     }
 
-    /// Does `work`, which may have to wait for the disk, on another thread and with a limit; or here, before
-    /// the call returns, where no disk is; then `None` is returned.
+    /// Does `work`, which may have to wait for the disk, on another thread and with a limit, perhaps more than
+    /// once; or here, before the call returns, where no disk is; then `None` is returned.
     fn aside<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        mut work: impl FnMut() -> T + Send + 'static,
         done: Done<T>,
     ) -> Option<Self::Waiting> {
         done(Ok(work()));

@@ -2,46 +2,32 @@
 //!
 //! The threads that answer programs are few, and the network thread is one; a disk that hangs, or a folder
 //! on a server that does not answer, must hold up none of them. So whatever may have to wait for the disk is
-//! done by threads of its own, each piece with a limit. There are some of them, so that one piece that hangs
-//! does not hold up the others; if all hang, what comes after ends at its limit.
+//! done by [threads of its own](super::disk_threads), each piece with a limit.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::disk_threads::{DiskThreads, Limits};
 use super::lookups::MAX_WAITING;
 use super::pending::{Pending, Ticket, Waiting};
 use super::shared::{Shared, lock};
 use super::types::{Done, Failure};
 use super::{ContentInfo, Node, Reader};
 use crate::content::ContentId;
+use crate::store::disks;
 
-/// Threads that do it.
-pub(super) const THREADS: usize = 8;
-
-thread_local! {
-    /// Whether this thread is one of them.
-    static IS_ASIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread may wait for the disk: what it does has been put aside already.
-pub(super) fn may_wait() -> bool {
-    IS_ASIDE.get()
-}
+/// Four disks of the user's can hang, and the rest goes on.
+const LIMITS: Limits = Limits {
+    threads: 13,
+    of_one_disk: 3,
+    waiting: MAX_WAITING,
+};
 
 /// What is to be done, and who waits for it.
-#[derive(Default)]
 pub(super) struct Aside {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Box<dyn FnOnce() + Send>>,
+    pub threads: DiskThreads,
     /// Until when, also for what is being done.
-    waiting: Vec<(Arc<dyn Waiting>, Instant)>,
+    waiting: Mutex<Vec<(Arc<dyn Waiting>, Instant)>>,
 }
 
 /// Who hears what came of it.
@@ -58,59 +44,28 @@ impl<T: 'static> Waiting for Ticket<Hears<T>> {
 }
 
 impl Aside {
+    /// Of a store whose disk has the device number `own`.
+    pub fn new(own: u64) -> Self {
+        Self {
+            threads: DiskThreads::new(own, LIMITS),
+            waiting: Mutex::default(),
+        }
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        let state = lock(&self.state);
-        let waiting = state.waiting.iter();
-        waiting.filter(|(ticket, _)| !ticket.is_done()).count()
+        let waiting = lock(&self.waiting);
+        waiting.iter().filter(|(it, _)| !it.is_done()).count()
     }
-
-    /// Has the threads see whether the node stops.
-    pub fn wake_all(&self) {
-        // Under the lock, lest one of them has just looked and waits next.
-        let _state = lock(&self.state);
-        self.changed.notify_all();
-    }
-
-    /// Whether there was room for it.
-    fn push(&self, work: Box<dyn FnOnce() + Send>) -> bool {
-        let mut state = lock(&self.state);
-        // While all hang, also what nobody waits for any more stays.
-        let has_room = state.queue.len() < MAX_WAITING;
-        if has_room {
-            state.queue.push_back(work);
-            self.changed.notify_one();
-        }
-        has_room
-    }
-}
-
-/// Does what comes until the node stops.
-pub(super) fn run(shared: &Shared) {
-    IS_ASIDE.set(true);
-    let aside = &shared.aside;
-    let mut state = lock(&aside.state);
-    while !shared.is_stopping() {
-        let Some(work) = state.queue.pop_front() else {
-            state = aside.changed.wait(state).unwrap_or_else(|e| e.into_inner());
-            continue;
-        };
-        drop(state);
-        work();
-        state = lock(&aside.state);
-    }
-    // It may hold the node, which would hold it.
-    let left = std::mem::take(&mut state.queue);
-    drop(state);
-    drop(left);
 }
 
 impl Shared {
-    /// Does `work`, which may have to wait for the disk, on another thread; `done` hears what came of it, or
-    /// that it took longer than a read may.
+    /// Does `work`, which may have to wait for a disk, on another thread; `done` hears what came of it, or
+    /// that it took longer than a read may. It may be done from its beginning more than once, see
+    /// [`disks`].
     pub fn aside<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        mut work: impl FnMut() -> T + Send + 'static,
         done: Done<T>,
     ) -> Option<Pending> {
         if self.is_stopping() {
@@ -118,21 +73,22 @@ impl Shared {
             return None;
         }
         let ticket = Ticket::new(Hears(done));
-        let taken = Arc::clone(&ticket);
+        let (by_work, waits) = (Arc::clone(&ticket), Arc::clone(&ticket));
         let deadline = Instant::now() + self.config.read_timeout;
-        let waits = (Arc::clone(&ticket) as Arc<dyn Waiting>, deadline);
-        lock(&self.aside.state).waiting.push(waits);
-        let has_room = self.aside.push(Box::new(move || {
+        lock(&self.aside.waiting).push((Arc::clone(&ticket) as Arc<dyn Waiting>, deadline));
+        let work = move || {
             // Nobody may wait for it any more.
-            if taken.is_done() {
+            if by_work.is_done() {
                 return;
             }
             let value = work();
-            if let Some(hears) = taken.take() {
+            if !disks::is_turned_away()
+                && let Some(hears) = by_work.take()
+            {
                 hears.0(Ok(value));
             }
-        }));
-        if !has_room {
+        };
+        if !self.aside.threads.push(work, move |_| waits.is_done()) {
             ticket.fail(Failure::Busy);
             return None;
         }
@@ -144,52 +100,55 @@ impl Shared {
     }
 
     /// Does `work` when there is time for it, if there is; nobody waits for it.
-    pub(super) fn aside_some_time(&self, work: impl FnOnce() + Send + 'static) {
-        self.aside.push(Box::new(work));
+    pub(super) fn aside_some_time(&self, work: impl FnMut() + Send + 'static) {
+        let until = Instant::now() + self.config.read_timeout;
+        self.aside.threads.push(work, move |now| now > until);
     }
 
     /// Looks whether `id`, for which a lookup waits, is held; whether that will be done.
     pub(super) fn look_aside(&self, id: ContentId) -> bool {
         let me = self.me.clone();
-        self.aside.push(Box::new(move || {
+        let look = move || {
             if let Some(shared) = me.upgrade() {
                 shared.end_lookup_of_held(id);
             }
-        }))
+        };
+        self.aside.threads.push(look, |_| false)
     }
 
     /// Ends what has waited beyond its limit, or all of it.
     pub(super) fn expire_aside(&self, now: Option<Instant>) {
         let mut ended = Vec::new();
-        lock(&self.aside.state)
-            .waiting
-            .retain(|(ticket, deadline)| {
-                let over = now.is_none_or(|now| now >= *deadline);
-                if over {
-                    ended.push(Arc::clone(ticket));
-                }
-                !over && !ticket.is_done()
-            });
+        lock(&self.aside.waiting).retain(|(ticket, deadline)| {
+            let over = now.is_none_or(|now| now >= *deadline);
+            if over {
+                ended.push(Arc::clone(ticket));
+            }
+            !over && !ticket.is_done()
+        });
         let failure = now.map_or(Failure::Stopped, |_| Failure::TimedOut);
         for ticket in ended {
             ticket.fail(failure);
+        }
+        if let Some(now) = now {
+            self.aside.threads.drop_overdue(now);
         }
     }
 
     /// Gives everybody so much longer.
     pub(super) fn postpone_aside(&self, by: Duration) {
-        for (_, deadline) in &mut lock(&self.aside.state).waiting {
+        for (_, deadline) in lock(&self.aside.waiting).iter_mut() {
             *deadline += by;
         }
     }
 }
 
 impl Node {
-    /// Does `work`, which may have to wait for the disk, on a thread of the node; `done` hears what came of
-    /// it, or [`Failure::TimedOut`] at the limit of a read.
+    /// Does `work`, which may have to wait for a disk, on a thread of the node; `done` hears what came of
+    /// it, or [`Failure::TimedOut`] at the limit of a read. It may be done from its beginning more than once.
     pub fn aside<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnMut() -> T + Send + 'static,
         done: Done<T>,
     ) -> Option<Pending> {
         self.0.shared.aside(work, done)

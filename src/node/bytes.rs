@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::pending::{Pending, ReadTicket, Ticket};
+use super::scratch;
 use super::shared::{Shared, io_failure};
 use super::transfer::Transfer;
 use super::types::{DoneRead, Failure};
-use super::{aside, scratch};
 use crate::content::ByteRange;
-use crate::store::Content;
+use crate::store::{Content, disks};
 
 /// Where bytes are read from.
 pub(super) trait Bytes: Send + 'static {
@@ -45,8 +45,10 @@ impl Bytes for OfContent {
 
     fn read(&self, buffer: &mut [u8]) -> Result<(), Failure> {
         let Self(content, offset) = self;
-        let read = content.read_at(*offset, buffer);
-        let read = read.map_err(|error| io_failure(&error))?;
+        let read = content
+            .come_to_its_disk()
+            .and_then(|()| content.read_at(*offset, buffer))
+            .map_err(|error| io_failure(&error))?;
         Self::judged(read == buffer.len(), content.still_valid())
     }
 }
@@ -161,7 +163,9 @@ impl Shared {
         let work = move || {
             scratch::with(length, |buffer| {
                 let read = bytes.read(buffer);
-                end(by_work.take(), read.map(|()| &*buffer));
+                if !disks::is_turned_away() {
+                    end(by_work.take(), read.map(|()| &*buffer));
+                }
             });
         };
         let ended = move |ended: Result<(), Failure>| {
@@ -173,15 +177,12 @@ impl Shared {
     }
 }
 
-/// Gives `length` of `bytes` to whom `take` finds; whether that could be done without waiting, or this thread
-/// may wait.
+/// Gives `length` of `bytes` to whom `take` finds; whether that could be done without waiting.
 fn give_now(bytes: &impl Bytes, length: u64, take: impl FnOnce() -> Option<DoneRead>) -> bool {
     scratch::with(length, |buffer| {
-        let read = match aside::may_wait() {
-            true => Some(bytes.read(buffer)),
-            false => bytes.read_now(buffer),
+        let Some(read) = bytes.read_now(buffer) else {
+            return false;
         };
-        let Some(read) = read else { return false };
         end(take(), read.map(|()| &*buffer));
         true
     })

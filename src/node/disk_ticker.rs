@@ -19,6 +19,12 @@ pub(super) fn run(shared: &Shared, wake: &Receiver<()>) {
 }
 
 impl Shared {
+    /// Has the threads that wait for disks see whether they are to stop.
+    pub(super) fn wake_disk_threads(&self) {
+        self.aside.threads.wake_all();
+        self.serving.wake_all();
+    }
+
     /// Has it look at what waits. If it is at it still, it looks once more afterwards.
     pub(super) fn wake_disk_ticker(&self) {
         let _ = self.disk_ticker.try_send(());

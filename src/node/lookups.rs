@@ -12,6 +12,7 @@ use super::shared::{LeftOver, Shared, lock};
 use super::transfer::Phase;
 use super::types::{ContentInfo, Done, Failure, Verified};
 use crate::content::ContentId;
+use crate::store::disks;
 
 /// Reads and lookups that may wait at once.
 pub(super) const MAX_WAITING: usize = 16_384;
@@ -183,6 +184,9 @@ impl Shared {
     /// yet.
     pub(super) fn end_lookup_of_held(&self, id: ContentId) {
         let held = self.known(id).filter(|info| info.proven);
+        if disks::is_turned_away() {
+            return;
+        }
         let lookup = {
             let mut lookups = lock(&self.lookups);
             if held.is_none() {

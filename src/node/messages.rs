@@ -65,7 +65,7 @@ pub(super) enum Command {
     Stop,
 }
 
-/// What the server thread has read for a peer.
+/// What was read for a peer.
 pub(super) struct Read {
     pub ask: Ask,
     /// One for each question.
@@ -76,7 +76,7 @@ pub(super) struct Read {
     pub given_up: u64,
 }
 
-/// What the server thread has found.
+/// What was found there.
 pub(super) enum Found {
     /// The content's length, and the bytes that were asked for.
     Content(u64, Vec<u8>),

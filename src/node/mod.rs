@@ -15,6 +15,7 @@ mod bytes;
 pub mod calls;
 mod claims;
 mod compare;
+mod disk_threads;
 mod disk_ticker;
 pub mod explain;
 mod fetches;
@@ -100,7 +101,6 @@ struct Threads {
     handles: Vec<JoinHandle<()>>,
     /// Those that may hang with the disk, and keep nothing that has to be made durable.
     on_disk: Vec<JoinHandle<()>>,
-    to_disk: Sender<Option<crate::swarm::Ask>>,
     ticker: Sender<()>,
 }
 
@@ -125,10 +125,9 @@ impl Node {
         shared.mailbox.post(Command::Stop);
         let _ = shared.arrivals.send(Arrival::Stop);
         let _ = shared.to_prove.send(None);
-        let _ = threads.to_disk.send(None);
         let _ = shared.to_keep.send(Keep::Stop);
         shared.wake_disk_ticker();
-        shared.aside.wake_all();
+        shared.wake_disk_threads();
         // Joined on a thread of its own, because a disk that hangs must not hang us.
         let (all_ended, ended) = mpsc::channel();
         let shared = Arc::clone(shared);
@@ -250,6 +249,6 @@ impl Drop for Running {
         let _ = self.shared.to_prove.send(None);
         let _ = self.shared.to_keep.send(Keep::Stop);
         self.shared.wake_disk_ticker();
-        self.shared.aside.wake_all();
+        self.shared.wake_disk_threads();
     }
 }

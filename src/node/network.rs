@@ -8,8 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
@@ -23,14 +22,12 @@ use super::shared::Shared;
 use super::socket::Socket;
 use crate::content::{ContentId, Hash};
 use crate::store::Content;
-use crate::swarm::{Ask, Event, Swarm, Time};
+use crate::swarm::{Event, Swarm, Time};
 
 /// Content that is kept open for serving.
 const OPEN: usize = 128;
 /// Hash pairs that are kept at hand for who asks for them.
 const PAIRS: usize = 1024;
-/// Asks that may wait for the disk; further ones are dropped, as the network would.
-pub(super) const MAX_DISK_ASKS: usize = 1024;
 /// Content bytes that may wait to be written; the swarm asks for less as they grow.
 const MAX_UNWRITTEN: u64 = 20 << 20;
 /// Datagrams that may wait for the socket: 14 MB of the largest answers.
@@ -51,8 +48,6 @@ pub(super) struct Network {
     pairs: LruCache<ContentId, (Hash, u64)>,
     /// How often the store had given up content when these were opened.
     given_up: u64,
-    to_disk: Sender<Option<Ask>>,
-    disk_asks: Arc<AtomicUsize>,
     beacons: Option<Beacons>,
     /// Content bytes that the socket's buffer can take.
     receive_budget: u64,
@@ -63,14 +58,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(
-        shared: Arc<Shared>,
-        socket: Socket,
-        swarm: Swarm,
-        started: Instant,
-        to_disk: Sender<Option<Ask>>,
-        disk_asks: Arc<AtomicUsize>,
-    ) -> Self {
+    pub fn new(shared: Arc<Shared>, socket: Socket, swarm: Swarm, started: Instant) -> Self {
         let beacons = shared.config.lan.then(|| Beacons::new(started));
         // The kernel counts its bookkeeping too, base64 adds a third, and a burst of other
         // traffic needs room as well: about a quarter of the buffer is content.
@@ -84,8 +72,6 @@ impl Network {
             open: LruCache::new(NonZeroUsize::new(OPEN).unwrap_or(NonZeroUsize::MIN)),
             pairs: LruCache::new(NonZeroUsize::new(PAIRS).unwrap_or(NonZeroUsize::MIN)),
             given_up: 0,
-            to_disk,
-            disk_asks,
             beacons,
             receive_budget,
             sifts: true,
@@ -204,7 +190,7 @@ impl Network {
     fn handle_events(&mut self) {
         loop {
             // What nobody has room for waits in the swarm, where it takes fair turns.
-            let disk_busy = self.disk_asks.load(Ordering::Relaxed) >= MAX_DISK_ASKS;
+            let disk_busy = self.shared.serving.is_full();
             self.swarm.hold_asks(disk_busy || self.outgoing.is_full());
             let Some(event) = self.swarm.poll_event() else {
                 break;

@@ -1,46 +1,69 @@
-//! The server thread: reads for peers what the page cache does not hold, so that the network
-//! thread never waits for the disk.
+//! Serving: what peers ask for and the page cache does not hold is read here, so that the network thread never
+//! waits for a disk.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
+use super::disk_threads::Limits;
 use super::messages::{Command, Found, Read};
 use super::shared::Shared;
 use super::transfer::Transfer;
 use crate::content::{ByteRange, ContentId, Hash};
-use crate::store::Content;
+use crate::store::{Content, disks};
 use crate::swarm::{Ask, Held, MAX_ANSWER, Question};
 
-/// Runs until it is told to stop (`None`).
-pub(super) fn run(shared: &Shared, asks: &Receiver<Option<Ask>>, waiting: &AtomicUsize) {
-    let mut random = fastrand::Rng::new();
-    while let Ok(Some(mut ask)) = asks.recv() {
-        waiting.fetch_sub(1, Ordering::Relaxed);
-        if shared.is_stopping() {
-            return;
-        }
-        if ask.list {
-            ask.listing = shared.store.sample(ask.listed(), random.u64(..));
-        }
-        let given_up = shared.store.given_up();
-        let mut opened = Vec::new();
-        ask.parts = ask
-            .parts_of
-            .iter()
-            .filter_map(|id| held(shared, id, &mut opened))
-            .collect();
-        ask.blake3 = ask
-            .blake3_of
-            .iter()
-            .filter_map(|id| blake3_of(shared, id))
-            .collect();
-        let answers = ask
-            .questions
-            .iter()
-            .map(|question| read(shared, question, &mut opened))
-            .collect();
+/// Three disks of the user's can hang, and the rest is served.
+pub(super) const LIMITS: Limits = Limits {
+    threads: 4,
+    of_one_disk: 1,
+    waiting: 1024,
+};
+/// How long a question waits for a disk: who asked has asked anew by then.
+const WAITS: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// Has `ask` read for and answered, unless too much waits for that.
+    pub(super) fn serve(&self, ask: Ask) {
+        let me = self.me.clone();
+        let until = Instant::now() + WAITS;
+        let mut ask = Some(ask);
+        let work = move || {
+            if let Some(shared) = me.upgrade() {
+                answer(&shared, &mut ask);
+            }
+        };
+        self.serving.push(work, move |now| now > until);
+    }
+}
+
+/// Reads for `ask` and has it answered, unless this was turned away from a disk.
+fn answer(shared: &Shared, asked: &mut Option<Ask>) {
+    let Some(ask) = asked else { return };
+    if ask.list {
+        ask.listing = shared.store.sample(ask.listed(), fastrand::u64(..));
+    }
+    let given_up = shared.store.given_up();
+    let mut opened = Vec::new();
+    ask.parts = ask
+        .parts_of
+        .iter()
+        .filter_map(|id| held(shared, id, &mut opened))
+        .collect();
+    ask.blake3 = ask
+        .blake3_of
+        .iter()
+        .filter_map(|id| blake3_of(shared, id))
+        .collect();
+    let answers = ask
+        .questions
+        .iter()
+        .map(|question| read(shared, question, &mut opened))
+        .collect();
+    if disks::is_turned_away() {
+        return;
+    }
+    if let Some(ask) = asked.take() {
         shared.mailbox.post(Command::Read(Box::new(Read {
             ask,
             answers,
@@ -97,7 +120,10 @@ fn read(shared: &Shared, question: &Question, opened: &mut Vec<(ContentId, Conte
     let Some(mut data) = room(question.range(eof)) else {
         return Found::Nothing;
     };
-    match content.read_at(question.offset, &mut data) {
+    let read = content
+        .come_to_its_disk()
+        .and_then(|()| content.read_at(question.offset, &mut data));
+    match read {
         Ok(read) if read == data.len() && content.still_valid() => {
             opened.push((question.id, content));
             Found::Content(eof, data)

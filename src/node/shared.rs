@@ -7,7 +7,8 @@
 //! | `writer` | what arrived into the store; wakes readers | arrivals |
 //! | `prover` | hashes complete prefixes | transfers that grew |
 //! | `keeper` | syncs, renames, learns other hashes | transfers that are proven, time |
-//! | `server` | answers that must wait for the disk | asks that the page cache cannot answer |
+//! | `server`, several | answers that must wait for a disk | asks that the page cache cannot answer |
+//! | `aside`, several | what programs wait for and a disk may keep | opens, cold reads, listings |
 //! | `ticker` | limits of waiting operations, idle transfers | time |
 //! | `disk ticker` | lookups of what is here by now, trees that do not come | the ticker, lookups |
 //!
@@ -25,12 +26,14 @@ use lru::LruCache;
 use super::aside::Aside;
 use super::backlog::Backlog;
 use super::claims::Claim;
+use super::disk_threads::DiskThreads;
 use super::lookups::{Lookup, complete};
 use super::mailbox::Mailbox;
 use super::messages::{Arrival, Command, Keep};
 use super::names::Names;
 use super::pending::Waiting;
 use super::runs::Pool;
+use super::server;
 use super::streams::Streams;
 use super::suspects::Suspects;
 use super::transfer::{Phase, Released, Transfer};
@@ -71,6 +74,8 @@ pub(super) struct Shared {
     pub disk_ticker: SyncSender<()>,
     pub backlog: Backlog,
     pub aside: Aside,
+    /// Reads for peers.
+    pub serving: DiskThreads,
     pub stopping: AtomicBool,
     pub transfers: Mutex<HashMap<ContentId, Arc<Transfer>>>,
     /// Partial content of earlier runs that nobody has opened yet, by length.
@@ -134,6 +139,7 @@ impl Shared {
                 (id, left)
             })
             .collect();
+        let disk = store.device();
         let remembered = NonZeroUsize::new(REMEMBERED).unwrap_or(NonZeroUsize::MIN);
         Self {
             me,
@@ -149,7 +155,8 @@ impl Shared {
             to_keep,
             disk_ticker,
             backlog: Backlog::default(),
-            aside: Aside::default(),
+            aside: Aside::new(disk),
+            serving: DiskThreads::new(disk, server::LIMITS),
             stopping: AtomicBool::new(false),
             transfers: Mutex::default(),
             left_over: Mutex::new(left_over),

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -13,9 +12,7 @@ use super::network::Network;
 use super::shared::{Queues, Shared};
 use super::socket::Socket;
 use super::types::{BOOTSTRAP, Config, StartError};
-use super::{
-    Node, Running, Threads, aside, disk_ticker, keeper, network, prover, server, ticker, writer,
-};
+use super::{Node, Running, Threads, disk_ticker, keeper, network, prover, ticker, writer};
 use crate::content::PublicKey;
 use crate::store::Store;
 use crate::swarm::{Swarm, Time};
@@ -75,7 +72,6 @@ impl Node {
         let (arrivals, arrived) = mpsc::channel();
         let (to_prove, proving) = mpsc::channel();
         let (to_keep, keeping) = mpsc::channel();
-        let (to_disk, asks) = mpsc::channel();
         let (ticker, ticks) = mpsc::channel();
         // One that is woken while it works looks once more, and not oftener.
         let (disk_ticker, disk_ticks) = mpsc::sync_channel(1);
@@ -90,15 +86,7 @@ impl Node {
             };
             Shared::new(me.clone(), config, store, mailbox, queues, names)
         });
-        let disk_asks = Arc::new(AtomicUsize::new(0));
-        let network = Network::new(
-            Arc::clone(&shared),
-            socket,
-            swarm,
-            started,
-            to_disk.clone(),
-            Arc::clone(&disk_asks),
-        );
+        let network = Network::new(Arc::clone(&shared), socket, swarm, started);
 
         let (mut handles, mut on_disk) = (Vec::new(), Vec::new());
         type Run = Box<dyn FnOnce(&Shared) + Send>;
@@ -126,13 +114,13 @@ impl Node {
                 "keeper",
                 Box::new(move |shared| keeper::run(shared, &keeping)),
             )?;
-            start(
-                &mut handles,
-                "server",
-                Box::new(move |shared| server::run(shared, &asks, &disk_asks)),
-            )?;
-            for _ in 0..aside::THREADS {
-                start(&mut on_disk, "aside", Box::new(aside::run))?;
+            for _ in 0..shared.serving.threads() {
+                let serve = |shared: &Shared| shared.serving.run(|| shared.is_stopping());
+                start(&mut on_disk, "server", Box::new(serve))?;
+            }
+            for _ in 0..shared.aside.threads.threads() {
+                let run = |shared: &Shared| shared.aside.threads.run(|| shared.is_stopping());
+                start(&mut on_disk, "aside", Box::new(run))?;
             }
             start(
                 &mut on_disk,
@@ -153,7 +141,6 @@ impl Node {
             threads: Mutex::new(Some(Threads {
                 handles,
                 on_disk,
-                to_disk,
                 ticker,
             })),
         }));

@@ -58,6 +58,7 @@ pub(super) fn run(shared: &Shared, stop: &Receiver<()>) {
         shared.look_for_held();
         shared.end_overdue_lookups(now);
         shared.expire_aside(Some(now));
+        shared.serving.drop_overdue(now);
         shared.expire_names(Some(now));
         shared.expire_streams(Some(now));
         for transfer in shared.transfers() {

@@ -29,6 +29,9 @@ impl Content {
     /// `range` is expected to be read after what was read just now: has it brought from the disk, if
     /// that does not bring it by itself.
     pub fn read_ahead(&self, range: ByteRange) {
+        if self.come_to_its_disk().is_err() {
+            return;
+        }
         let device = self.file().metadata().map(|file| file.dev());
         let own = device.ok().and_then(|device| {
             let ask = || kib_ahead(DEVICES.as_ref(), device);

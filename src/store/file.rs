@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::content::ByteRange;
 
+use super::disks;
 use super::identity::Identity;
 use super::layout::ASIDE;
 use super::lent::Lent;
@@ -92,6 +93,7 @@ impl Content {
 
     /// Opens the file at `path` if it is still the one with `identity`.
     pub(super) fn seeded(path: &Path, identity: &Identity) -> io::Result<Option<Self>> {
+        disks::come_to(identity.device)?;
         let file = match open_regular(path) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(None),
@@ -110,6 +112,18 @@ impl Content {
             lent: None,
             source: None,
         }))))
+    }
+
+    /// To be called before this thread waits for the disk on which it lies.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::ResourceBusy`] if it must not.
+    pub fn come_to_its_disk(&self) -> io::Result<()> {
+        match (&self.0.seeded, &self.0.source) {
+            (Some((_, identity)), _) => disks::come_to(identity.device),
+            (None, Some(source)) => source.come_to_its_disk(),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Bytes.

@@ -24,6 +24,7 @@ mod afloat;
 mod cache;
 mod direct;
 mod disk_ahead;
+pub(crate) mod disks;
 mod error;
 mod eviction;
 mod file;
@@ -138,6 +139,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     layout: Layout,
+    device: u64,
     index: Index,
     prefixes: Prefixes,
     /// Held while a folder of complete content is made durable.
@@ -176,8 +178,11 @@ impl Store {
         let index = recovery::open_index(&layout, &prefixes)?;
         let path = layout.empty();
         let empty = File::open(&path).map_err(|e| StoreError::io("open", &path, e))?;
+        let found = empty.metadata();
+        let found = found.map_err(|e| StoreError::io("look at", &path, e))?;
         let store = Self(Arc::new(Inner {
             layout,
+            device: found.dev(),
             index,
             prefixes,
             making_folder: Mutex::default(),
@@ -207,6 +212,12 @@ impl Store {
     #[must_use]
     pub fn dir(&self) -> &Path {
         self.0.layout.dir()
+    }
+
+    /// The number of the device on which it lies.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.0.device
     }
 
     fn layout(&self) -> &Layout {
@@ -251,7 +262,10 @@ impl Store {
         if !self.0.prefixes.may_hold(id) {
             return Ok(None);
         }
-        if let Some(content) = self.0.open_files.get(id) {
+        let open = self.0.open_files.get(id);
+        if let Some(content) =
+            open.map_err(|e| StoreError::io("open", &self.layout().complete(id), e))?
+        {
             self.0.uses.note(id);
             return Ok(Some(content));
         }

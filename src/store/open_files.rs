@@ -1,6 +1,7 @@
 //! Files that stay open, so that content which is asked for often costs neither an open nor a look
 //! into the index for every block.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,31 +39,37 @@ impl OpenFiles {
     }
 
     /// The content of this id if it is open and still what it was.
-    pub(super) fn get(&self, id: &ContentId) -> Option<Content> {
-        self.get_if(id, |content| Some(content.still_valid()))
+    ///
+    /// # Errors
+    /// This thread must not wait for the disk on which it lies.
+    pub(super) fn get(&self, id: &ContentId) -> io::Result<Option<Content>> {
+        let Some(content) = self.open(id) else {
+            return Ok(None);
+        };
+        content.come_to_its_disk()?;
+        let is_valid = content.still_valid();
+        Ok(self.judged(id, content, is_valid))
     }
 
     /// The same if that can be told without waiting for the disk.
     pub(super) fn get_now(&self, id: &ContentId) -> Option<Content> {
-        self.get_if(id, Content::valid_now)
+        let content = self.open(id)?;
+        let is_valid = content.valid_now()?;
+        self.judged(id, content, is_valid)
     }
 
-    fn get_if(
-        &self,
-        id: &ContentId,
-        is_valid: impl FnOnce(&Content) -> Option<bool>,
-    ) -> Option<Content> {
-        let content = {
-            let mut entries = lock(&self.entries);
-            let entry = entries.get_mut(id)?;
-            entry.used = true;
-            entry.content.clone()
-        };
-        if is_valid(&content)? {
-            return Some(content);
+    fn open(&self, id: &ContentId) -> Option<Content> {
+        let mut entries = lock(&self.entries);
+        let entry = entries.get_mut(id)?;
+        entry.used = true;
+        Some(entry.content.clone())
+    }
+
+    fn judged(&self, id: &ContentId, content: Content, is_valid: bool) -> Option<Content> {
+        if !is_valid {
+            self.forget(id);
         }
-        self.forget(id);
-        None
+        is_valid.then_some(content)
     }
 
     /// How often something was forgotten up to now.
@@ -89,7 +96,8 @@ impl OpenFiles {
         entries.pop(id);
     }
 
-    /// Closes what was not asked for since the last time, and what is no longer what it was.
+    /// Closes what was not asked for since the last time, and what is no longer what it was, or of which that
+    /// cannot be told without waiting for a disk.
     pub(super) fn close_unused(&self) {
         let open: Vec<_> = {
             let mut entries = lock(&self.entries);
@@ -99,7 +107,7 @@ impl OpenFiles {
                 .collect()
         };
         for (id, content) in open {
-            if !content.still_valid() {
+            if content.valid_now() != Some(true) {
                 self.forget(&id);
             }
         }

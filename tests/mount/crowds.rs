@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Mount, bytes, kill, read_mapped, until};
+use crate::mount_support::{Answer, Mount, bytes, command, kill, read_mapped, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
 
@@ -47,7 +47,7 @@ impl Drop for Children {
 
 /// This test binary as another process, doing what `role` says to `path`.
 fn spawn(role: &str, path: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    command(std::env::current_exe().unwrap())
         .args(["--exact", "crowds::another_process", "--nocapture"])
         .env("CJP2PFS_TEST_ROLE", role)
         .env("CJP2PFS_TEST_PATH", path)

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Mount, bytes, kill, until};
+use crate::mount_support::{Mount, bytes, command, kill, until};
 use cjp2pfs::content::ContentId;
 
 const LENGTH: usize = 100_000;
@@ -50,7 +50,7 @@ fn a_disk_that_hangs_keeps_those_who_need_it_and_nobody_else() {
     mount.fake.hang(true);
 
     let started = |program: &str, arguments: &[&str]| {
-        let mut command = Command::new(program);
+        let mut command = command(program);
         command.args(arguments).stdin(Stdio::null());
         let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn().unwrap()

@@ -3,11 +3,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Mount, bytes, kill, read_mapped, until};
+use crate::mount_support::{Answer, Mount, bytes, command, kill, read_mapped, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::node::Failure;
 
@@ -47,7 +47,7 @@ fn a_process_in_a_fault_handles_its_signals() {
     let id = ContentId::sha256([1; 32]);
     let content = mount.fake.add(id, bytes(LENGTH, 1), false);
     *content.read.lock().unwrap() = Answer::Never;
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = command(std::env::current_exe().unwrap())
         .args(["--exact", "faults::another_process", "--nocapture"])
         .env("CJP2PFS_TEST_FAULT", mount.path(&id))
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::mount_support::{Answer, Fake, Mount, bytes, kill, read_mapped, send, until};
+use crate::mount_support::{Answer, Fake, Mount, bytes, command, kill, read_mapped, send, until};
 use cjp2pfs::content::ContentId;
 use cjp2pfs::mount::{Mounted, Options, UNMOUNT_LIMIT, UnmountError, Unmounted, unmount_path};
 use cjp2pfs::node::Failure;
@@ -25,7 +25,7 @@ fn sha256(byte: u8) -> ContentId {
 }
 
 fn spawn(program: &str, path: &Path) -> Child {
-    Command::new(program)
+    command(program)
         .arg(path)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -36,7 +36,7 @@ fn spawn(program: &str, path: &Path) -> Child {
 
 /// This test binary as another process, doing what `role` says to `path`.
 fn spawn_self(role: &str, path: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    command(std::env::current_exe().unwrap())
         .args(["--exact", "stalls::another_process", "--nocapture"])
         .env("CJP2PFS_TEST_ROLE", role)
         .env("CJP2PFS_TEST_PATH", path)

@@ -10,6 +10,7 @@ mod disk_ahead;
 mod explain;
 mod fetch;
 mod giving;
+mod hanging;
 mod last_byte;
 mod leaves;
 mod lengths;

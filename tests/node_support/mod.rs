@@ -77,12 +77,17 @@ impl Place {
 
     /// Puts a file in the store that is served by all its ids.
     pub fn hold(&self, bytes: &[u8]) -> Digests {
-        let digests = digests(bytes);
-        let path = self.0.path().join(digests.sha256.to_string());
+        let path = self.0.path().join(digests(bytes).sha256.to_string());
         fs::write(&path, bytes).unwrap();
-        let identity = Identity::of(&fs::symlink_metadata(&path).unwrap());
+        self.seed(&path, bytes)
+    }
+
+    /// The same of a file that is there.
+    pub fn seed(&self, path: &Path, bytes: &[u8]) -> Digests {
+        let digests = digests(bytes);
+        let identity = Identity::of(&fs::symlink_metadata(path).unwrap());
         let store = Store::open(&self.store()).unwrap();
-        store.add_seeded(&path, identity, &digests).unwrap();
+        store.add_seeded(path, identity, &digests).unwrap();
         store.flush().unwrap();
         digests
     }

@@ -171,7 +171,7 @@ fn what_hangs_holds_up_no_thread_of_programs_and_nothing_else() {
         assert_eq!(end, Some(Failure::TimedOut));
     }
     // As many as there are threads, and more: they end in time, too.
-    let more: Vec<_> = (0..2 * THREADS).map(|_| open(hangs)).collect();
+    let more: Vec<_> = (0..2 * LIMITS.threads).map(|_| open(hangs)).collect();
     for (_, end) in &more {
         let end = end.recv_timeout(SOON).expect("it ends in time");
         assert_eq!(end, Err(Failure::TimedOut));

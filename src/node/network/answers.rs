@@ -1,14 +1,12 @@
-//! Answers to peers: what lies in memory is given at once, the rest goes by the server thread.
-
-use std::sync::atomic::Ordering;
+//! Answers to peers: what lies in memory is given at once, the rest is read aside.
 
 use super::super::messages::{Found, Keep, Read};
-use super::{MAX_BACKLOG, MAX_DISK_ASKS, Network};
+use super::{MAX_BACKLOG, Network};
 use crate::swarm::{Answer, Ask, Held, KnownBlake3, MAX_ANSWER};
 
 impl Network {
     /// Answers at once what is not here at all or lies in the page cache; the rest goes to the
-    /// server thread.
+    /// threads that serve.
     pub(super) fn handle_ask(&mut self, mut ask: Ask) {
         if self.outgoing.len() >= MAX_BACKLOG {
             // The uplink is slower than what is asked of us: dropped, as the network would.
@@ -18,12 +16,8 @@ impl Network {
         let mut scratch = std::mem::take(&mut self.scratch);
         let answered = self.answer_from_memory(&mut ask, &mut scratch);
         self.scratch = scratch;
-        if answered {
-            return;
-        }
-        if self.disk_asks.load(Ordering::Relaxed) < MAX_DISK_ASKS {
-            self.disk_asks.fetch_add(1, Ordering::Relaxed);
-            let _ = self.to_disk.send(Some(ask));
+        if !answered {
+            self.shared.serve(ask);
         }
     }
 
@@ -87,7 +81,7 @@ impl Network {
             match is_right {
                 Some(true) => answers.push(Answer::Content { eof, data: room }),
                 None => return false,
-                // Changed, or unreadable: the server thread opens it anew, or finds it gone.
+                // Changed, or unreadable: it is opened anew, or found to be gone.
                 Some(false) => {
                     self.open.pop(&question.id);
                     return false;

@@ -102,9 +102,11 @@ impl Process {
 
     fn start_as_is(command: &mut Command) -> Self {
         command.stdin(Stdio::null());
-        // SAFETY: prctl is a bare system call, safe between fork and exec.
+        // SAFETY: both are bare system calls, safe between fork and exec.
         unsafe {
             command.pre_exec(|| {
+                // Where the tests were started in the background of a script they ignore it.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
                 // A test runner that is killed takes what it started with it.
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                 Ok(())

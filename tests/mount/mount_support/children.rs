@@ -1,8 +1,10 @@
 //! What tests do with the processes that they start, and what those do.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::process::{Child, ExitStatus};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds; panics with `what` if it does not soon.
@@ -12,6 +14,20 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(10), "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A command that SIGINT ends. Where the tests were started in the background of a script they ignore it, and so
+/// would what they start.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    // SAFETY: signal is a bare system call, safe between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        })
+    };
+    command
 }
 
 /// Sends `signal` to `child`, which has not been waited for.

@@ -15,7 +15,7 @@ use cjp2pfs::content::ContentId;
 use cjp2pfs::mount::source::{Backing, Listener, Reading, Source, Space, Waiting};
 use cjp2pfs::node::{ContentInfo, Done, DoneRead, Failure};
 
-pub use children::{kill, read_mapped, send, until};
+pub use children::{command, kill, read_mapped, send, until};
 pub use mounted::Mount;
 
 /// How an operation answers.
