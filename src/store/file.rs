@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::content::ByteRange;
 
+use super::closing::OpenFile;
 use super::disks;
 use super::identity::Identity;
 use super::layout::ASIDE;
@@ -28,7 +29,7 @@ pub struct Content(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    file: File,
+    file: OpenFile,
     length: u64,
     /// Where a seeded file lies and what it was when hashed; `None` for files of the store's own.
     seeded: Option<(PathBuf, Identity)>,
@@ -61,7 +62,7 @@ impl Content {
     /// A file of the store's own, which nobody modifies.
     pub(super) fn stored(file: File, length: u64) -> Self {
         Self(Arc::new(Inner {
-            file,
+            file: OpenFile::local(file),
             length,
             seeded: None,
             lent: None,
@@ -72,7 +73,7 @@ impl Content {
     /// A file of the store's own that the user has as well.
     pub(super) fn lent(file: File, lent: Lent) -> Self {
         Self(Arc::new(Inner {
-            file,
+            file: OpenFile::local(file),
             length: lent.length(),
             seeded: None,
             lent: Some(lent),
@@ -83,7 +84,7 @@ impl Content {
     /// A file in memory that was made from `source` and counts as long as that does.
     pub(super) fn made(file: File, length: u64, source: Self) -> Self {
         Self(Arc::new(Inner {
-            file,
+            file: OpenFile::local(file),
             length,
             seeded: None,
             lent: None,
@@ -106,7 +107,7 @@ impl Content {
             return Ok(None);
         }
         Ok(Some(Self(Arc::new(Inner {
-            file,
+            file: OpenFile::on(found.device, file),
             length: found.size,
             seeded: Some((path.to_owned(), found)),
             lent: None,

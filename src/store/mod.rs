@@ -22,6 +22,7 @@
 
 mod afloat;
 mod cache;
+mod closing;
 mod direct;
 mod disk_ahead;
 pub(crate) mod disks;

@@ -25,6 +25,14 @@ pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::
     Ok(true)
 }
 
+/// Whether the file system can tell whether a read would wait.
+pub(super) fn can_tell(file: &File) -> bool {
+    match read_at(file, &mut [0], 0) {
+        Ok(_) => true,
+        Err(e) => e.raw_os_error() == Some(libc::EAGAIN),
+    }
+}
+
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     // An offset that this platform's call cannot express is left to the call that waits.
     let offset = libc::off_t::try_from(offset)

@@ -102,8 +102,17 @@ fn a_folder_that_hangs_keeps_those_who_need_it_and_nobody_else() {
         sought.end().unwrap();
     }
 
+    // To close what lies there does not wait, either.
     folder.hang(true);
-    let waits = start_read(&open, 0, 1000);
+    let store = node.store().clone();
+    soon("closing", move || {
+        drop(open);
+        store.close_unused();
+    });
+    let reader = get(&node, sha256(&others[0]));
+    assert_same(&read(&reader, 0, LENGTH as u32).unwrap(), &others[0]);
+
+    let waits = lookup(&node, id);
     let start = Instant::now();
     node.node.stop();
     assert_eq!(waits.end().unwrap_err(), Failure::Stopped);
