@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -9,8 +10,12 @@ use super::args::UnseedArgs;
 use super::exit_codes::{Outcome, one_line};
 use super::{settings, tell};
 use crate::control::{Client, ClientError, ToldPath, UnseedRequest};
+use crate::mount::limited::within;
 use crate::node::seeding::unseed;
 use crate::store::Store;
+
+/// How long a disk has to tell where a path leads.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What serves a path no longer, and tells how many files that were.
 type By = dyn Fn(&Path) -> Result<u64>;
@@ -51,9 +56,12 @@ pub fn run(args: &UnseedArgs, config: Option<&Path>) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Where it lies. What is gone is taken at its word.
+/// Where it lies. What is gone, or on a disk that hangs, is taken at its word.
 fn real(path: &Path) -> Result<PathBuf> {
-    path.canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .with_context(|| format!("cannot tell where {} is", path.display()))
+    let asked = path.to_owned();
+    match within(PATIENCE, move || asked.canonicalize()) {
+        Some(Ok(real)) => Ok(real),
+        Some(Err(_)) | None => std::path::absolute(path)
+            .with_context(|| format!("cannot tell where {} is", path.display())),
+    }
 }

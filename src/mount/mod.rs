@@ -57,7 +57,7 @@ pub mod helper;
 mod ino;
 mod inodes;
 mod kernel;
-mod limited;
+pub(crate) mod limited;
 mod mounter;
 mod mountinfo;
 mod mountpoint;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::pending::{Pending, ReadTicket, Ticket};
 use super::scratch;
@@ -19,6 +20,9 @@ pub(super) trait Bytes: Send + 'static {
 
     /// The same, as long as it takes.
     fn read(&self, buffer: &mut [u8]) -> Result<(), Failure>;
+
+    /// The disk of the user's that has to be waited for; `None`: the store's own.
+    fn disk(&self) -> Option<u64>;
 }
 
 /// Complete content from an offset.
@@ -51,6 +55,10 @@ impl Bytes for OfContent {
             .map_err(|error| io_failure(&error))?;
         Self::judged(read == buffer.len(), content.still_valid())
     }
+
+    fn disk(&self) -> Option<u64> {
+        self.0.disk()
+    }
 }
 
 /// What has arrived of content, in a part that is here.
@@ -80,6 +88,10 @@ impl Bytes for OfPartial {
         let read = self.transfer.partial.read_at(self.part.start, buffer);
         Self::judged(read, buffer.len())
     }
+
+    fn disk(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Drop for OfPartial {
@@ -90,9 +102,26 @@ impl Drop for OfPartial {
 
 impl Shared {
     /// Gives `length` of `bytes` to `done`.
-    pub(super) fn give(&self, bytes: impl Bytes, length: u64, done: DoneRead) -> Option<Pending> {
+    ///
+    /// The kernel asks more than once for what is to be `filling` pages, also for others who wait for the same.
+    /// So it has had its time when a disk has kept somebody to his limit just before and has done nothing since.
+    pub(super) fn give(
+        &self,
+        bytes: impl Bytes,
+        length: u64,
+        filling: bool,
+        done: DoneRead,
+    ) -> Option<Pending> {
         let mut done = Some(done);
         if give_now(&bytes, length, || done.take()) {
+            return None;
+        }
+        let is_late = || {
+            let disks = &self.aside.threads;
+            disks.is_late(bytes.disk(), Instant::now())
+        };
+        if filling && is_late() {
+            end(done, Err(Failure::TimedOut));
             return None;
         }
         self.give_aside(bytes, length, Ticket::new(done?))
@@ -103,6 +132,7 @@ impl Shared {
         &self,
         transfer: &Arc<Transfer>,
         part: ByteRange,
+        filling: bool,
         done: DoneRead,
     ) -> Option<Pending> {
         let mut done = Some(done);
@@ -110,7 +140,7 @@ impl Shared {
             return None;
         }
         let transfer = Arc::clone(transfer);
-        self.give(OfPartial { transfer, part }, part.len(), done?)
+        self.give(OfPartial { transfer, part }, part.len(), filling, done?)
     }
 
     /// The same to whoever has waited with `ticket` until they are here.
@@ -160,6 +190,7 @@ impl Shared {
         ticket: Arc<ReadTicket>,
     ) -> Option<Pending> {
         let by_work = Arc::clone(&ticket);
+        let (disk, me) = (bytes.disk(), self.me.clone());
         let work = move || {
             scratch::with(length, |buffer| {
                 let read = bytes.read(buffer);
@@ -169,9 +200,13 @@ impl Shared {
             });
         };
         let ended = move |ended: Result<(), Failure>| {
-            if let Err(failure) = ended {
-                end(ticket.take(), Err(failure));
+            let Err(failure) = ended else { return };
+            if failure == Failure::TimedOut
+                && let Some(node) = me.upgrade()
+            {
+                node.aside.threads.note_late(disk, Instant::now());
             }
+            end(ticket.take(), Err(failure));
         };
         self.aside(work, Box::new(ended))
     }

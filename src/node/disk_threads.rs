@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use super::shared::lock;
+use super::transfer::AT_ONCE;
 use crate::store::disks;
 
 /// How many there are, and how much is left to them.
@@ -35,6 +36,8 @@ pub(super) struct DiskThreads {
 struct State {
     /// Those for which something waits or is done.
     disks: HashMap<u64, Disk>,
+    /// When those that have done nothing since kept somebody to his limit.
+    late: HashMap<u64, Instant>,
     waiting: usize,
     /// The number of the next piece.
     next: u64,
@@ -142,6 +145,19 @@ impl DiskThreads {
         over
     }
 
+    /// Somebody has waited to his limit for `disk`; `None`: the store's own.
+    pub fn note_late(&self, disk: Option<u64>, now: Instant) {
+        let disk = disk.unwrap_or(self.own);
+        lock(&self.state).late.insert(disk, now);
+    }
+
+    /// Whether somebody has, just before `now`, and it has done nothing since.
+    pub fn is_late(&self, disk: Option<u64>, now: Instant) -> bool {
+        let disk = disk.unwrap_or(self.own);
+        let late = lock(&self.state).late.get(&disk).copied();
+        late.is_some_and(|late| now.saturating_duration_since(late) <= AT_ONCE)
+    }
+
     /// Drops what is over by `now`.
     pub fn drop_overdue(&self, now: Instant) {
         let mut overdue = Vec::new();
@@ -155,6 +171,9 @@ impl DiskThreads {
         }
         state.waiting = state.waiting.saturating_sub(overdue.len());
         state.disks.retain(|_, disk| disk.is_used());
+        state
+            .late
+            .retain(|_, late| now.saturating_duration_since(*late) <= AT_ONCE);
         drop(state);
         drop(overdue);
     }
@@ -207,6 +226,7 @@ impl State {
 
     /// A thread has done with it.
     fn leave(&mut self, number: u64) {
+        self.late.remove(&number);
         if let Some(disk) = self.disks.get_mut(&number) {
             disk.busy = disk.busy.saturating_sub(1);
             if !disk.is_used() {

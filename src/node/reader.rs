@@ -208,7 +208,7 @@ impl Reader {
             }
             Source::Complete { content, ahead } => {
                 let bytes = OfContent(content.clone(), range.start);
-                let pending = self.node.give(bytes, range.len(), done);
+                let pending = self.node.give(bytes, range.len(), filling.is_some(), done);
                 let mut ahead = ahead.lock().unwrap_or_else(|e| e.into_inner());
                 let fresh = ahead.on_read(range, content.length());
                 drop(ahead);
@@ -264,7 +264,10 @@ impl Reader {
             made
         });
         match (admission, done, ticket) {
-            (Admission::Ready, Some(done), _) => self.node.give_part(transfer, range, done),
+            (Admission::Ready, Some(done), _) => {
+                self.node
+                    .give_part(transfer, range, filling.is_some(), done)
+            }
             (Admission::Fails(failure), Some(done), _) => {
                 done(Err(failure));
                 None

@@ -29,8 +29,8 @@ use crate::store::Partial;
 
 use afloat::Afloat;
 pub(super) use afloat::LetGo;
-pub(super) use again::Asked;
 use again::EndedLately;
+pub(super) use again::{AT_ONCE, Asked};
 pub(super) use leaves::NextCheck;
 pub(super) use story::Story;
 

@@ -115,16 +115,21 @@ impl Content {
         }))))
     }
 
+    /// The device number of the disk on which a file of the user's lies; `None` for the store's own.
+    #[must_use]
+    pub fn disk(&self) -> Option<u64> {
+        match (&self.0.seeded, &self.0.source) {
+            (Some((_, identity)), _) => Some(identity.device),
+            (None, source) => source.as_ref()?.disk(),
+        }
+    }
+
     /// To be called before this thread waits for the disk on which it lies.
     ///
     /// # Errors
     /// [`io::ErrorKind::ResourceBusy`] if it must not.
     pub fn come_to_its_disk(&self) -> io::Result<()> {
-        match (&self.0.seeded, &self.0.source) {
-            (Some((_, identity)), _) => disks::come_to(identity.device),
-            (None, Some(source)) => source.come_to_its_disk(),
-            (None, None) => Ok(()),
-        }
+        self.disk().map_or(Ok(()), disks::come_to)
     }
 
     /// Bytes.

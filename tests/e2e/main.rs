@@ -11,6 +11,7 @@ mod flooded;
 mod folder;
 mod full_disk;
 mod get_folder;
+mod hanging_folder;
 mod interrupted;
 mod limits;
 mod modes;

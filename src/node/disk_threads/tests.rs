@@ -175,3 +175,24 @@ fn no_more_waits_than_may() {
     disks.run(|| true);
     assert!(!disks.is_full());
 }
+
+#[test]
+fn a_disk_is_late_until_it_does_something_or_somebody_tries_later() {
+    let scene = Scene::new();
+    let now = Instant::now();
+    scene.disks.note_late(Some(2), now);
+    scene.disks.note_late(None, now);
+    let late = |disk, after| scene.disks.is_late(disk, now + after);
+    assert!(late(Some(2), AT_ONCE) && late(Some(OWN), AT_ONCE) && late(None, AT_ONCE));
+    assert!(!late(Some(3), AT_ONCE) && !late(Some(2), AT_ONCE * 2));
+    let (go_on, heard) = scene.read_hanging(2);
+    assert_eq!(heard.recv_timeout(SOON), Ok("at it"));
+    // It was begun by a thread for the store's own, which has come this far.
+    assert!(late(Some(2), AT_ONCE) && !late(None, AT_ONCE));
+    drop(go_on);
+    until(|| !late(Some(2), AT_ONCE));
+    scene.disks.note_late(Some(2), now);
+    scene.disks.drop_overdue(now + AT_ONCE * 2);
+    assert!(lock(&scene.disks.state).late.is_empty());
+    scene.stop();
+}

@@ -20,7 +20,7 @@ use crate::content::{ByteRange, RangeSet};
 use crate::node::pending::Waiting;
 
 /// How soon the kernel asks again, if the machine is not too busy. Later it is somebody who tries again.
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub(in crate::node) const AT_ONCE: Duration = Duration::from_secs(1);
 /// Content of which nothing has come for so long does not come, at this moment.
 const QUIET: Duration = Duration::from_secs(3);
 /// So many reads that have ended are remembered, the last ones.
