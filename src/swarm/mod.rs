@@ -27,9 +27,11 @@ mod asking;
 mod bottleneck;
 mod bucket;
 mod claims;
+mod config;
 mod congestion;
 mod cookie;
 mod crowd;
+mod event;
 mod explain;
 mod fetch;
 mod finding;
@@ -59,10 +61,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::content::{ByteRange, ContentId, Hash, KeyedName, PublicKey};
-use crate::wire::{self, Message, SignedBlock, SignedLatest};
+use crate::content::ContentId;
+use crate::wire::{self, Message};
 
 pub use asked::{Answer, Ask, Held, KnownBlake3, Question};
+pub use config::Config;
+pub use event::Event;
 pub use explain::{AskedReport, ClaimReport, Explanation, FlightReport, SourceReport, SourceState};
 pub use fetch::{Class, votes};
 pub use listing::Listed;
@@ -87,109 +91,6 @@ use serving::Reply;
 use streams::Streams;
 use timers::Timers;
 use uplink::Uplink;
-
-/// What a swarm is made with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Peers that are remembered at most.
-    pub max_peers: usize,
-    /// Content bytes that may be in flight towards us from all peers together: what the socket's
-    /// receive buffer and the store can take.
-    pub receive_budget: u64,
-    /// Bytes a second of answers to others, 28 bytes of headers for each datagram counted; `None`:
-    /// unlimited. What is asked of others is small and not held back.
-    pub upload_limit: Option<u64>,
-    /// The same for each IP address (for IPv6 each /64) by itself.
-    pub upload_limit_per_address: Option<u64>,
-    /// Bytes a second of datagrams with content that others are asked for, headers counted; `None`:
-    /// unlimited.
-    pub download_limit: Option<u64>,
-    /// Content bytes asked for at a time of a peer that is not on this machine, 256 to
-    /// [`MAX_ANSWER`]. What makes an answer of more than one packet only pays where packets are large
-    /// (see [`ONE_PACKET`]).
-    pub request_length: u64,
-    /// Whether known peers are probed now and then, and asked for others.
-    pub probe: bool,
-    /// The node's key, which peers are told.
-    pub public_key: Option<PublicKey>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            max_peers: 2048,
-            receive_budget: 8 << 20,
-            upload_limit: None,
-            upload_limit_per_address: None,
-            download_limit: None,
-            request_length: ONE_PACKET,
-            probe: true,
-            public_key: None,
-        }
-    }
-}
-
-/// What the application is to know or to do.
-// Asks are the most of them where it matters: a box for each would cost more than the room.
-#[allow(clippy::large_enum_variant)]
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// An id that was looked for exists and has this length, as far as the peers that answered
-    /// agree. May come again with another length when the first turns out to be a minority's.
-    Found {
-        /// What was found.
-        id: ContentId,
-        /// Bytes.
-        length: u64,
-    },
-    /// Wanted bytes arrived. Each byte that is wanted comes once, unverified.
-    Data {
-        /// Of what.
-        id: ContentId,
-        /// Where the first byte belongs.
-        offset: u64,
-        /// The bytes.
-        data: Vec<u8>,
-        /// Who sent them.
-        from: SocketAddr,
-    },
-    /// What most of the peers that told say the BLAKE3 of content by SHA-256 is. Comes again when
-    /// more say so, or another claim has more support.
-    Claimed {
-        /// Of what.
-        id: ContentId,
-        /// The length of the whole for which it is claimed.
-        length: u64,
-        /// The claim.
-        blake3: Hash,
-        /// Who says so.
-        by: Vec<SocketAddr>,
-    },
-    /// What a second peer says to bytes that were asked for with [`Swarm::ask_again`]. Comes once for
-    /// each such question, unless its id is forgotten before.
-    Again {
-        /// Of what.
-        id: ContentId,
-        /// Which bytes were asked for: of those wanted, the first ones.
-        range: ByteRange,
-        /// Who answered, and the bytes of `range`; `None`: there is nobody to ask, or it did not
-        /// give them.
-        answer: Option<(SocketAddr, Vec<u8>)>,
-    },
-    /// A peer asks for content; read it and call [`Swarm::answer`], or drop it.
-    Asked(Ask),
-    /// What a key published, newer than what was known; its signature is good.
-    Latest(Box<SignedLatest>),
-    /// A block of a stream that was wanted; its signature is good.
-    Block(Box<SignedBlock>),
-    /// [`Swarm::ask_latest`] has ended.
-    LatestAsked {
-        /// The key and the name.
-        of: KeyedName,
-        /// Whether any peer heard the question.
-        answered: bool,
-    },
-}
 
 /// The state machine. See the module for how it is driven.
 pub struct Swarm {

@@ -10,6 +10,7 @@ mod cubic;
 mod deployed;
 mod flood;
 mod greedy;
+mod host;
 mod liar;
 mod link;
 mod many;
