@@ -85,7 +85,7 @@ impl Shared {
             if !disks::is_turned_away()
                 && let Some(hears) = by_work.take()
             {
-                hears.0(Ok(value));
+                disks::after_work(|| hears.0(Ok(value)));
             }
         };
         if !self.aside.threads.push(work, move |_| waits.is_done()) {

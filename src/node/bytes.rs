@@ -195,7 +195,7 @@ impl Shared {
             scratch::with(length, |buffer| {
                 let read = bytes.read(buffer);
                 if !disks::is_turned_away() {
-                    end(by_work.take(), read.map(|()| &*buffer));
+                    disks::after_work(|| end(by_work.take(), read.map(|()| &*buffer)));
                 }
             });
         };

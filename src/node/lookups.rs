@@ -206,11 +206,8 @@ impl Shared {
         let (Some(info), Some(lookup)) = (held, lookup) else {
             return;
         };
-        for asker in lookup.askers {
-            if let Some(done) = asker.ticket.take() {
-                done(Ok(info.clone()));
-            }
-        }
+        let dones = lookup.askers.iter().filter_map(|asker| asker.ticket.take());
+        disks::after_work(|| dones.for_each(|done| done(Ok(info.clone()))));
     }
 
     /// Gives lookups that wait so much longer.

@@ -37,6 +37,14 @@ pub fn on_own<T>(own: u64, work: impl FnOnce() -> T) -> Result<T, u64> {
     }
 }
 
+/// Tells who waited for it what came of the work that this thread does: what he does then is no part of it.
+pub fn after_work<T>(follows: impl FnOnce() -> T) -> T {
+    let before = HERE.replace(Here::Anywhere);
+    let done = follows();
+    HERE.set(before);
+    done
+}
+
 /// Whether what this thread does was turned away from a disk, and is to be done again.
 #[must_use]
 pub fn is_turned_away() -> bool {
@@ -65,6 +73,8 @@ mod tests {
     fn work_on_the_stores_own_disk_is_turned_away_from_others() {
         assert!(come_to(2).is_ok() && !is_turned_away());
         assert_eq!(on_own(1, || come_to(1).is_ok()), Ok(true));
+        let tell = || after_work(|| come_to(2).is_ok());
+        assert_eq!(on_own(1, || (tell(), is_turned_away())), Ok((true, false)));
         let work = || {
             assert!(come_to(2).is_err() && is_turned_away());
             // Whatever it comes to now counts for nothing.
