@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::sync::Mutex;
 
-use super::{lock, nowait};
+use super::lock;
+use super::nowait::Waits;
 
 /// What is to be closed, by the device number of the disk. Where there is an entry there is a thread.
 static WAITING: Mutex<BTreeMap<u64, Vec<File>>> = Mutex::new(BTreeMap::new());
@@ -19,6 +21,7 @@ static WAITING: Mutex<BTreeMap<u64, Vec<File>>> = Mutex::new(BTreeMap::new());
 #[derive(Debug)]
 pub(super) struct OpenFile {
     file: ManuallyDrop<File>,
+    waits: Waits,
     /// The disk that may have to be waited for.
     disk: Option<u64>,
 }
@@ -26,16 +29,27 @@ pub(super) struct OpenFile {
 impl OpenFile {
     /// A file that is closed without waiting, as local ones are.
     pub fn local(file: File) -> Self {
-        let file = ManuallyDrop::new(file);
-        Self { file, disk: None }
+        Self::of(file, |_| None)
     }
 
     /// A file anywhere, on the disk of this device number. File systems that cannot tell whether a read would wait
     /// are those that may have somebody to ask.
     pub fn on(disk: u64, file: File) -> Self {
-        let disk = (!nowait::can_tell(&file)).then_some(disk);
-        let file = ManuallyDrop::new(file);
-        Self { file, disk }
+        Self::of(file, |waits| (waits == Waits::Perhaps).then_some(disk))
+    }
+
+    fn of(file: File, disk: impl FnOnce(Waits) -> Option<u64>) -> Self {
+        let waits = Waits::of(&file);
+        Self {
+            file: ManuallyDrop::new(file),
+            waits,
+            disk: disk(waits),
+        }
+    }
+
+    /// See [`Waits::read_exact_at`].
+    pub fn read_exact_at_nowait(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        self.waits.read_exact_at(self, buffer, offset)
     }
 }
 

@@ -16,7 +16,6 @@ use super::identity::Identity;
 use super::layout::ASIDE;
 use super::lent::Lent;
 use super::link_free::open_link_free;
-use super::nowait;
 use super::stat_cached;
 
 /// Complete content, open for reading. Clones share the descriptor.
@@ -225,7 +224,7 @@ impl Content {
     /// As [`Content::read_at`].
     pub fn read_at_nowait(&self, offset: u64, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let wanted = self.cut(offset, buffer);
-        let is_read = nowait::read_exact_at(&self.0.file, wanted, offset)?;
+        let is_read = self.0.file.read_exact_at_nowait(wanted, offset)?;
         Ok(is_read.then_some(wanted.len()))
     }
 

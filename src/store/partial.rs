@@ -24,7 +24,7 @@ use super::error::StoreError;
 use super::holes;
 use super::layout::{Slot, on_disk};
 use super::map::{MapFile, Subject};
-use super::nowait;
+use super::nowait::Waits;
 use super::partial_files::{remove_files, resume, slot_for_new, start};
 use super::{Store, lock, one_leaf, uses};
 
@@ -38,6 +38,7 @@ pub(super) struct Shared {
     subject: Subject,
     slot: Slot,
     data: File,
+    waits: Waits,
     direct: DirectFile,
     /// What the disk did not take.
     afloat: Afloat,
@@ -312,7 +313,7 @@ impl Partial {
         let buffer = self.cut(offset, buffer);
         for part in self.0.afloat.read(offset, buffer)? {
             if let Some(room) = afloat::part_of(buffer, offset, part)
-                && !nowait::read_exact_at(&self.0.data, room, part.start)?
+                && !self.0.waits.read_exact_at(&self.0.data, room, part.start)?
             {
                 return Ok(None);
             }
@@ -388,6 +389,7 @@ impl Shared {
             store: store.clone(),
             subject,
             slot: files.slot,
+            waits: Waits::of(&files.data),
             data: files.data,
             direct: DirectFile::default(),
             afloat: Afloat::new(Arc::clone(&store.0.afloat)),
