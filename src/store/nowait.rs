@@ -9,6 +9,10 @@ use std::os::unix::fs::FileExt;
 /// Of `statfs(2)`; the `libc` crate does not have it.
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
+/// Past the end of every file. To try to read there tells as much as elsewhere, and has the kernel read nothing
+/// ahead.
+const BEYOND: u64 = (i64::MAX - 1).cast_unsigned();
+
 /// Whether reading a file can wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waits {
@@ -23,7 +27,7 @@ pub(super) enum Waits {
 impl Waits {
     /// How it is with `file`. May wait for where it lies.
     pub fn of(file: &File) -> Self {
-        match read_at(file, &mut [0], 0) {
+        match read_at(file, &mut [0], BEYOND) {
             Ok(_) => Self::Told,
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Self::Told,
             Err(_) if lies_in_memory(file) => Self::Never,
