@@ -26,14 +26,20 @@ fn soon<T: Send + 'static>(what: &str, call: impl FnOnce() -> T + Send + 'static
         .unwrap_or_else(|_| panic!("it waits: {what}"))
 }
 
-#[test]
-fn a_folder_that_hangs_keeps_those_who_need_it_and_nobody_else() {
-    let film = bytes("a film that hangs", LENGTH);
-    let Some(folder) = Folder::with(film.clone()) else {
-        return;
-    };
+/// A folder with a file of these bytes, and a place for a node that seeds it from there.
+fn seeded(name: &str) -> Option<(Folder, Place, Vec<u8>)> {
+    let film = bytes(name, LENGTH);
+    let folder = Folder::with(film.clone())?;
     let place = Place::new();
     place.seed(&folder.file(), &film);
+    Some((folder, place, film))
+}
+
+#[test]
+fn a_folder_that_hangs_keeps_those_who_need_it_and_nobody_else() {
+    let Some((folder, place, film)) = seeded("a film that hangs") else {
+        return;
+    };
     let others = [1, 2, 3].map(|number| bytes(&format!("another {number}"), LENGTH));
     place.hold(&others[0]);
     place.hold_unlearnt(&others[1]);
@@ -112,12 +118,9 @@ fn a_folder_that_hangs_keeps_those_who_need_it_and_nobody_else() {
 
 #[test]
 fn to_close_what_lies_in_a_folder_that_hangs_keeps_nobody() {
-    let film = bytes("a film that is closed", LENGTH);
-    let Some(folder) = Folder::with(film.clone()) else {
+    let Some((folder, place, film)) = seeded("a film that is closed") else {
         return;
     };
-    let place = Place::new();
-    place.seed(&folder.file(), &film);
     let other = bytes("another", LENGTH);
     place.hold(&other);
     let node = place.start(&[], |config| config.read_timeout = LIMIT);
