@@ -205,13 +205,11 @@ impl State {
     /// The piece that came first of those whose disk may have one thread more.
     fn take(&mut self, own: u64, limits: &Limits) -> Option<(u64, Piece)> {
         let may = self.disks.iter().filter(|(number, disk)| {
-            let is_own = **number == own;
-            disk.busy
-                < if is_own {
-                    limits.threads
-                } else {
-                    limits.of_one_disk
-                }
+            let most = match **number == own {
+                true => limits.threads,
+                false => limits.of_one_disk,
+            };
+            disk.busy < most
         });
         let first = may
             .filter_map(|(number, disk)| Some((disk.queue.front()?.number, *number)))
